@@ -1,0 +1,1 @@
+"""The command line: `thinbridge run`, `dev`, `send`, `protocols`, `routes`. Nobody imports it."""

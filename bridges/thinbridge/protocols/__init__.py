@@ -1,0 +1,1 @@
+"""Protocol cores, sans-IO. `base` is the interface; `udp` the smallest implementation."""

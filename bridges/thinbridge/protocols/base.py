@@ -1,0 +1,417 @@
+"""THE interface: what a device protocol is to everything else. Read `udp.py` next, the smallest implementation.
+
+A protocol core is sans-IO. Bytes, the path they came by and the time go in; events and bytes come out. No socket,
+clock, task or random source inside: `now` is an argument (monotonic seconds), chance is the `entropy` callable that the
+constructor is given. So a core is tested in virtual time, over a terrible network, from a seed.
+
+    Protocol   one per endpoint: what sessions share, and which session a datagram belongs to
+    Session    one device's conversation; a UDP 4-tuple, an MQTT Session that outlives its connections, a transfer
+    Endpoint   what the bridge sees: a shell (`thinbridge.shells`) around a Protocol, or an adapter around a library
+
+After *any* call into a session its owner does the same things, in this order: take `next_event()` until None, send
+`data_to_send()`, look at `paused`, `closed` and `next_timer()`. Nothing a device sends may raise out of a core.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, Final, NamedTuple
+
+Address = tuple[Any, ...]
+"""A socket address as the kernel gives it: (host, port) or (host, port, flow info, scope id)."""
+
+Entropy = Callable[[int], bytes]
+"""n → n random bytes: `os.urandom` in a bridge, a seeded generator in a test."""
+
+LISTENER: Final = 0
+"""`Path.socket` of a datagram listener's own socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the security layer says is there; only a proven one is ever made."""
+
+    kind: str
+    """`x509`, `psk`, `rpk` or `user`."""
+    name: str
+    """The name within the kind; `authid` is `<kind>:<name>`."""
+
+
+class Path(NamedTuple):
+    """Where bytes come from and go to. Hashable; a tuple, since one is made per datagram."""
+
+    peer: Address
+    """The device's address."""
+    local: Address = ()
+    """Our address that it spoke to."""
+    socket: int = LISTENER
+    """Which socket of the endpoint. A stream: the connection's number. Datagrams: 0 is the listener's own; any other
+    number names one that the shell opens when something is first sent by it and closes with the session (TFTP)."""
+    multicast: bool = False
+    """It came to a multicast address: no error replies, no state that lasts."""
+    verified: bool = False
+    """The peer's address is proven (a handshake, a stream, a trusted network): the 3× rule does not apply."""
+    identity: Identity | None = None
+    """Who is there, as the security layer below has proven."""
+
+
+class Transport(Enum):
+    """What a protocol runs over."""
+
+    DATAGRAM = "udp"
+    STREAM = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One CloudEvents type that a protocol emits; shown by `thinbridge protocols list`."""
+
+    type: str
+    """Reverse-DNS name, such as `dev.thinbridge.udp.datagram`."""
+    description: str
+    """One line."""
+    attributes: tuple[str, ...] = ()
+    """The protocol's own extension attributes."""
+
+
+# --- What a session reports (next_event) -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message from a device, to be delivered exactly as often as it is reported: once."""
+
+    exchange: int
+    """The session's number for it; `answer` gives it back. Never reused within a session."""
+    type: str
+    """The CloudEvents type."""
+    subject: str | None
+    """CoAP path, MQTT topic, endpoint name; already free of controls and bytes that are no UTF-8."""
+    attributes: Mapping[str, str]
+    """The protocol's own extension attributes."""
+    content_type: str | None
+    """Media type of `data`, None where the protocol names none."""
+    data: bytes
+    """The payload, never altered."""
+    repeat_key: bytes | None = None
+    """Equal for the same message, different for any other: its event `id` is made from it. None: a new id."""
+    repeat_window: float = 0.0
+    """Seconds of wall clock after which `repeat_key` may name another message; 0: never."""
+    at_least_once: bool = False
+    """True: the device keeps the message until it is answered (MQTT QoS 1), so delivery tries for the route's
+    `retry_for`. False: the device waits until `replyby`, so delivery does too."""
+    wants_reply: bool = True
+    """False: nobody waits for the answer's data (MQTT without a Response Topic); its outcome still matters."""
+    expires: float | None = None
+    """Seconds for which the message itself says that it matters (MQTT Message Expiry): `expirytime`."""
+    event: Mapping[str, str] | None = None
+    """CloudEvents attributes that the device set itself: they win, but for the names that the contract owns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The session is established; `device` and `identity` are final. Sessions that never say so are still valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorize:
+    """The session asks whether it may go on; it waits for `authorized` and keeps no more than it must meanwhile."""
+
+    action: str
+    """`connect`, `publish` or `subscribe`."""
+    subject: str = ""
+    """What it is about: a client id, a topic, a filter."""
+    username: str | None = None
+    """The name the device gave, unproven."""
+    password: bytes | None = field(default=None, repr=False)
+    """The secret the device gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to `Authorize`."""
+
+    allowed: bool
+    identity: Identity | None = None
+    """Who it is, if the answer was proven."""
+    device: str | None = None
+    """`deviceid`, if the credentials name one."""
+
+
+class PushResult(Enum):
+    """What became of a push; the inbox answers with its value."""
+
+    DELIVERED = 200
+    """The device acknowledged it, or, where the protocol has no acknowledgement, the kernel took it."""
+    QUEUED = 202
+    """It will be sent when the device can take it."""
+    REFUSED = 422
+    """This device can't be sent that: no subscription, no observation, no such target."""
+    TOO_LARGE = 413
+    """Larger than the device, or the limit, takes."""
+    BUSY = 503
+    """The session's queue is full; try again."""
+    GONE = 410
+    """The session ended first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The outcome of one `push`; each push has exactly one."""
+
+    push: int
+    """What `push` returned."""
+    result: PushResult
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """The path that was just heard belongs to another session from now on; give it `rest` at once.
+
+    A stream's first session is only a greeting: an MQTT CONNECT decides which Session the connection is for.
+    """
+
+    session: "Session"
+    path: Path
+    rest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """Another session of this protocol has something to say (takeover): service it too."""
+
+    session: "Session"
+
+
+Event = Inbound | Opened | Authorize | Pushed | Handover | Woke
+
+
+# --- What a session is told ------------------------------------------------------------------------------------
+
+
+class Outcome(Enum):
+    """What became of a delivery, in the terms that every protocol has an answer for."""
+
+    ACCEPTED = "accepted"
+    """The sink, or the dead-letter sink, said 2xx: only now may a device be told that it is done."""
+    PENDING = "pending"
+    """The sink said 202 in mode `later`: accepted, the answer follows by `replyto`."""
+    REFUSED = "refused"
+    """The function saw the message and refuses it: 4xx, `status` says which."""
+    OVERLOADED = "overloaded"
+    """Not accepted, and the function never saw it: 5.03 + Max-Age, nothing acknowledged."""
+    UNKNOWN = "unknown"
+    """Not accepted in time; the function may have seen it: 5.04, nothing acknowledged."""
+    BAD_GATEWAY = "bad gateway"
+    """The sink's answer can't be used: 401, 403, 3xx, over a limit: 5.02, nothing acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the function answered, free of HTTP."""
+
+    outcome: Outcome
+    status: int = 0
+    """The HTTP status, 0 where there was none."""
+    content_type: str | None = None
+    data: bytes = b""
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Extension attributes of a reply event (`coapcode`, `mqtttopic`, …), and of HTTP's own `etag` (opaque tag
+    without quotes), `maxage` (seconds), `location` (path)."""
+    is_event: bool = False
+    """It came as a CloudEvent: it may steer. A bare body answers only who asked."""
+    retry_after: float | None = None
+    """Seconds after which it is worth another try; None: the protocol's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """Something for a device that did not ask for it now."""
+
+    content_type: str | None = None
+    data: bytes = b""
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Extension attributes of the event that was posted: `mqtttopic`, `mqttqos`, …"""
+    is_event: bool = False
+
+
+Sent = tuple[bytes | None, Path]
+"""Bytes for a path, in order; None: close that path (a stream's connection, a fresh port)."""
+
+
+class Session(ABC):
+    """One device's conversation, sans-IO."""
+
+    id: str
+    """`sessionid`: random, no capability."""
+    device: str | None = None
+    """`deviceid`: the name that the device goes by."""
+    identity: Identity | None = None
+    """Who it is, if proven."""
+    peer: str = ""
+    """The device's address as text, for `peer` and for people."""
+    paused: bool = False
+    """True: the owner stops reading from its path until it is False again (streams)."""
+    closed: bool = False
+    """True: nothing more will come; the owner forgets it after sending what is left."""
+    busy: bool = False
+    """True: forgetting it would break a promise (an open exchange, an observation, a device that is connected). When
+    the limit of sessions is reached, the owner evicts the one silent for longest among those that are not busy."""
+
+    @abstractmethod
+    def receive(self, data: bytes, path: Path, now: float) -> None:
+        """Take bytes from a device. Never raises."""
+
+    def eof(self, path: Path, now: float) -> None:
+        """The path is gone: closed by the peer, reset, or too slow to be written to."""
+
+    @abstractmethod
+    def answer(self, exchange: int, reply: Reply, now: float) -> bool:
+        """Answer an exchange; False, and nothing is sent, if it is not open (answered, expired, never there)."""
+
+    def push(self, target: int | None, outbound: Outbound, now: float) -> int:
+        """Send something unasked; a `Pushed` event with the number returned here says what became of it.
+
+        Args:
+            target: the exchange whose `replyto` was posted to (its observation, its Response Topic), None if none.
+            outbound: what to send.
+            now: monotonic seconds.
+        """
+        raise NotImplementedError(f"{type(self).__name__} can't be pushed to")
+
+    def authorized(self, decision: Decision, now: float) -> None:
+        """The answer to the oldest `Authorize` that is open."""
+
+    @abstractmethod
+    def close(self, reason: str, now: float) -> None:
+        """End it now, telling the device if the protocol can; afterwards `closed` is True."""
+
+    def drain(self, now: float) -> None:
+        """Take no new work; answer what is open. New messages get the protocol's refusal, or none."""
+
+    @abstractmethod
+    def next_event(self) -> Event | None:
+        """The next thing to report, oldest first; None when there is nothing."""
+
+    @abstractmethod
+    def data_to_send(self) -> Sequence[Sent]:
+        """What to send, each once. The sequence belongs to the caller."""
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is due, in the time of `now`; None: never."""
+        return None
+
+    def handle_timer(self, now: float) -> None:
+        """Time has come; calling it early is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stateless:
+    """An answer of `locate` that needs no session: bytes to send (none: silence)."""
+
+    data: bytes = b""
+
+
+class Protocol(ABC):
+    """One protocol on one endpoint, sans-IO: what its sessions share.
+
+    Args:
+        settings: an instance of the class's own `Settings`.
+        entropy: where chance comes from.
+        name: the endpoint's name; the `subject` of protocols that have none of their own.
+    """
+
+    name: ClassVar[str]
+    """The URL scheme and the entry point's name."""
+    transport: ClassVar[Transport]
+    port: ClassVar[int]
+    """The default port."""
+    event_types: ClassVar[tuple[EventType, ...]]
+    Settings: ClassVar[type]
+    """A frozen dataclass, every field with a default and the reason for it; keys of a `listen` entry."""
+
+    def __init__(self, settings: Any, entropy: Entropy, name: str = "") -> None:
+        self.settings = settings
+        self.entropy = entropy
+        self.endpoint = name or self.name
+        self.counters: Counter[str] = Counter()
+        """What was dropped, refused or evicted, by a fixed name; exported as metrics."""
+        self.draining = False
+        """Set at SIGTERM: `locate` opens nothing new."""
+
+    @abstractmethod
+    def open(self, key: Hashable, path: Path, now: float) -> Session:
+        """A new session. A stream's `key` is its path. Its random `id` comes from `session_id()`."""
+
+    def locate(self, data: bytes, path: Path, now: float) -> Hashable | Stateless | None:
+        """Whose datagram is this? A session's key (the owner opens what it does not know), a `Stateless` answer, or
+        None: drop it. Never raises; streams don't ask."""
+        return path
+
+    def full(self, data: bytes, path: Path, now: float) -> Stateless | None:
+        """What a new peer hears when the limit of sessions is reached and none can be evicted."""
+        return None
+
+    def publish(self, subject: str, outbound: Outbound, now: float) -> Sequence[Session]:
+        """Send to everyone who listens to `subject`; the sessions that have something to say now."""
+        return ()
+
+    def session_id(self) -> str:
+        """128 random bits as text."""
+        return self.entropy(16).hex()
+
+
+# --- What the bridge sees --------------------------------------------------------------------------------------
+
+OnEvent = Callable[["Endpoint", Session, Event], None]
+"""Called for every event, on the loop, once; must not block and never raises. Never a task per message."""
+
+
+class Endpoint(ABC):
+    """One protocol on one port, or one broker connection: the bridge's view of it."""
+
+    name: str
+    """Unique within the bridge; the metric label."""
+    url: str
+    """What it is reached by, with the port it was really given."""
+    protocol: str
+    """The protocol's name."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Bind. Bad settings and taken ports fail here, as `SettingsError`, before anything is served."""
+
+    @abstractmethod
+    def serve(self, on_event: OnEvent) -> None:
+        """Start to read; events go to the callback."""
+
+    @abstractmethod
+    def answer(self, session: Session, exchange: int, reply: Reply) -> bool:
+        """`Session.answer`, and what it has to say is sent."""
+
+    @abstractmethod
+    def push(self, session: Session, target: int | None, outbound: Outbound) -> int:
+        """`Session.push`, and what it has to say is sent."""
+
+    def authorized(self, session: Session, decision: Decision) -> None:
+        """`Session.authorized`, and what it has to say is sent."""
+
+    @abstractmethod
+    def drain(self) -> None:
+        """Take no new work; what is open goes on."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End every session, telling devices where the protocol can; free the port."""
+
+    @property
+    @abstractmethod
+    def sessions(self) -> int:
+        """How many are live."""
+
+    @property
+    @abstractmethod
+    def counters(self) -> Mapping[str, int]:
+        """What was dropped, refused or evicted so far, by a fixed name."""

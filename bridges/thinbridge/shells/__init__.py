@@ -1,0 +1,1 @@
+"""All the sockets of listeners: thin shells around sans-IO protocols."""

@@ -1,0 +1,1 @@
+"""The handler SDK: one function answers CoAP, MQTT and UDP devices."""
