@@ -185,6 +185,11 @@ class Woke:
     session: "Session"
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session is over and its owner has forgotten it: the last event, which owners make, never sessions."""
+
+
 Event = Inbound | Opened | Authorize | Pushed | Handover | Woke
 
 
@@ -365,7 +370,7 @@ class Protocol(ABC):
 
 # --- What the bridge sees --------------------------------------------------------------------------------------
 
-OnEvent = Callable[["Endpoint", Session, Event], None]
+OnEvent = Callable[["Endpoint", Session, Inbound | Opened | Authorize | Closed], None]
 """Called for every event, on the loop, once; must not block and never raises. Never a task per message."""
 
 
@@ -392,8 +397,10 @@ class Endpoint(ABC):
         """`Session.answer`, and what it has to say is sent."""
 
     @abstractmethod
-    def push(self, session: Session, target: int | None, outbound: Outbound) -> int:
-        """`Session.push`, and what it has to say is sent."""
+    def push(
+        self, session: Session, target: int | None, outbound: Outbound, done: Callable[[PushResult], None]
+    ) -> None:
+        """`Session.push`, and what it has to say is sent; `done` is called once with the outcome, maybe at once."""
 
     def authorized(self, session: Session, decision: Decision) -> None:
         """`Session.authorized`, and what it has to say is sent."""

@@ -1,1 +1,14 @@
-"""All the sockets of listeners: thin shells around sans-IO protocols."""
+"""All the sockets of listeners: thin shells around sans-IO protocols.
+
+`shell` does an owner's duties of `protocols.base`; `datagram` and `stream` add their kind of socket to it.
+"""
+
+from thinbridge.protocols.base import Transport
+from thinbridge.shells.datagram import DatagramShell
+from thinbridge.shells.shell import Shell, ShellLimits
+from thinbridge.shells.stream import StreamShell
+
+__all__ = ["SHELLS", "DatagramShell", "Shell", "ShellLimits", "StreamShell"]
+
+SHELLS: dict[Transport, type[Shell]] = {Transport.DATAGRAM: DatagramShell, Transport.STREAM: StreamShell}
+"""Which shell carries a transport."""

@@ -1,0 +1,179 @@
+"""The shell of datagram protocols: one UDP socket, and fresh ports for sessions that ask for one (TFTP).
+
+`bridge.py` makes one per `udp`, `coap`, … listener. On Linux the kernel's own drops are counted as `kernel_dropped`.
+"""
+
+import asyncio
+import socket
+import struct
+import sys
+from collections.abc import Hashable, Mapping
+
+from thinbridge.protocols.base import LISTENER, Address, OnEvent, Path, Session, Stateless
+from thinbridge.shells.shell import Shell, bind, local_address
+
+RECEIVE_BUFFER = 4 << 20
+"""Bytes asked of the kernel: a burst waits there instead of being dropped (the kernel may grant less)."""
+
+SO_MEMINFO, _DROPS = 55, 8  # <asm-generic/socket.h>, SK_MEMINFO_DROPS of <linux/sock_diag.h>
+
+
+class DatagramShell(Shell):
+    """An endpoint of a datagram protocol."""
+
+    _transport: asyncio.DatagramTransport | None = None
+    _task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Bind the port."""
+        self._loop = asyncio.get_running_loop()
+        self._sock = bind(socket.SOCK_DGRAM, self.url, self.host, self.port)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self._local = local_address(self._sock)
+        self.port = self._local[1]
+        self._by_key: dict[Hashable, Session] = {}  # the longest-silent first
+        self._keys: dict[Session, Hashable] = {}
+        self._fresh: dict[int, _FreshPort] = {}
+        self._of_session: dict[Session, set[int]] = {}
+
+    def serve(self, on_event: OnEvent) -> None:
+        """Start to read."""
+        self._on_event = on_event
+        self._task = self._loop.create_task(self._start())
+
+    async def _start(self) -> None:
+        self._transport, _ = await self._loop.create_datagram_endpoint(
+            lambda: _Receiver(self, self._local, LISTENER), sock=self._sock
+        )
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """The protocol's counters, and what the kernel dropped before we could read it."""
+        if sys.platform == "linux" and self._sock.fileno() >= 0:
+            info = self._sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4 * (_DROPS + 1))
+            if len(info) == 4 * (_DROPS + 1):
+                self.core.counters["kernel_dropped"] = struct.unpack_from("I", info, 4 * _DROPS)[0]
+        return self.core.counters
+
+    # --- In ---------------------------------------------------------------------------------------------------
+
+    def received(self, data: bytes, peer: Address, local: Address, number: int) -> None:
+        """A datagram came."""
+        now = self._loop.time()
+        path = Path(peer, local, number, False, self._trusts(peer[0]))
+        key = self.core.locate(data, path, now)
+        if key is None:
+            return
+        session = self._by_key.pop(key, None)
+        if session is None:
+            if type(key) is Stateless:
+                self._send(None, key.data, path)
+                return
+            session = self._admit(key, data, path, now)
+            if session is None:
+                return
+        self._by_key[key] = session  # to the end: heard last
+        session.receive(data, path, now)
+        self._service(session, now)
+
+    def _admit(self, key: Hashable, data: bytes, path: Path, now: float) -> Session | None:
+        """A session for a new peer, if there is room."""
+        if self.core.draining:
+            self.core.counters["draining"] += 1
+        elif len(self._live) >= self.limits.sessions and not self._evict(self._by_key.values(), now):
+            self.core.counters["sessions_full"] += 1
+        else:
+            session = self.core.open(key, path, now)
+            self._keys[session] = key
+            self._adopt(session)
+            return session
+        full = self.core.full(data, path, now)
+        if full is not None:
+            self._send(None, full.data, path)
+        return None
+
+    def _forget(self, session: Session) -> None:
+        key = self._keys.pop(session, None)
+        if self._by_key.get(key) is session:
+            del self._by_key[key]
+        for number in self._of_session.pop(session, ()):
+            self._fresh.pop(number).close()
+        super()._forget(session)
+
+    # --- Out --------------------------------------------------------------------------------------------------
+
+    def _send(self, session: Session | None, data: bytes | None, path: Path) -> None:
+        if path.socket == LISTENER:
+            if data and self._transport is not None:
+                self._transport.sendto(data, path.peer)
+            return
+        port = self._fresh.get(path.socket)
+        if data is None:
+            if port is not None:
+                del self._fresh[path.socket]
+                port.close()
+            return
+        if port is None and session is not None:
+            port = self._fresh[path.socket] = _FreshPort(self, path.socket)
+            self._of_session.setdefault(session, set()).add(path.socket)
+        if port is not None:
+            port.send(data, path.peer)
+
+    def failed(self) -> None:
+        """The kernel would not send, or an ICMP error came: protocols have timers for that, delivery goes on."""
+        self.core.counters["send_failed"] += 1
+
+    async def _close_sockets(self) -> None:
+        if self._task is not None:
+            await self._task
+        for port in self._fresh.values():
+            port.close()
+        self._fresh.clear()
+        if self._transport is not None:
+            self._transport.close()
+            await asyncio.sleep(0)  # the transport closes its socket in the loop's next turn
+        self._sock.close()
+
+
+class _Receiver(asyncio.DatagramProtocol):
+    """Joins a socket to the shell. What asyncio hands over is no `DatagramTransport` by type: never check for it."""
+
+    def __init__(self, shell: DatagramShell, local: Address, number: int) -> None:
+        self._shell, self._local, self._number = shell, local, number
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        self._shell.received(data, addr, self._local, self._number)
+
+    def error_received(self, exc: Exception) -> None:
+        self._shell.failed()
+
+
+class _FreshPort:
+    """A socket of its own for one session; what is sent before it is up waits, which takes one turn of the loop."""
+
+    def __init__(self, shell: DatagramShell, number: int) -> None:
+        self._shell = shell
+        self._waiting: list[tuple[bytes, Address]] = []
+        self._transport: asyncio.DatagramTransport | None = None
+        self._sock = bind(socket.SOCK_DGRAM, shell.url, shell.host, 0)
+        receiver = _Receiver(shell, local_address(self._sock), number)
+        self._task = asyncio.get_running_loop().create_task(self._start(receiver))
+
+    async def _start(self, receiver: _Receiver) -> None:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: receiver, sock=self._sock)
+        for data, peer in self._waiting:
+            self._transport.sendto(data, peer)
+        self._waiting.clear()
+
+    def send(self, data: bytes, peer: Address) -> None:
+        if self._transport is None:
+            self._waiting.append((data, peer))
+        else:
+            self._transport.sendto(data, peer)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        elif not self._task.done():
+            self._task.add_done_callback(lambda _: self.close())

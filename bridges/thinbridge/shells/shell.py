@@ -1,0 +1,281 @@
+"""The owner of sessions: what a datagram shell and a stream shell have in common.
+
+An owner does the same things after *any* call into a session: take its events, send its data, arm its timer, look
+whether it is over. `_service` is that, once, for everybody. One heap of timers serves all sessions of an endpoint.
+"""
+
+import asyncio
+import heapq
+import itertools
+import os
+import socket
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import islice
+from typing import Any
+
+from thinbridge.errors import ListenError
+from thinbridge.protocols.base import (
+    Address,
+    Closed,
+    Decision,
+    Endpoint,
+    Handover,
+    Inbound,
+    OnEvent,
+    Outbound,
+    Path,
+    Protocol,
+    Pushed,
+    PushResult,
+    Reply,
+    Session,
+    Woke,
+)
+
+Network = IPv4Network | IPv6Network
+
+EVICTION_SCAN = 32
+"""How many of the longest-silent sessions are looked at for one that is not busy: a full house stays cheap."""
+
+RESOLUTION = 0.001
+"""Seconds; a timer that is due at once waits so long, so that a session can't keep the loop to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShellLimits:
+    """What one endpoint may hold."""
+
+    sessions: int = 100_000
+    """Live sessions. About 1 kB each, so 100 MB; the silent ones that are not busy are evicted first."""
+    connections_per_address: int = 1024
+    """Open connections from one address (streams). A gateway or a NAT is one address, and may carry hundreds."""
+    write_buffer: int = 1 << 20
+    """Bytes that may wait for a device that reads too slowly; past it the connection is reset."""
+    trusted: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    """Networks in which an address is taken as proven: nobody can spoof loopback."""
+
+
+class Shell(Endpoint):
+    """An `Endpoint` around a `Protocol`.
+
+    Args:
+        protocol: the sans-IO core.
+        name: the endpoint's name.
+        host: address to bind.
+        port: port to bind; 0: any, `url` then has the one that was given.
+        limits: what it may hold.
+    """
+
+    def __init__(self, protocol: Protocol, name: str, host: str, port: int, limits: ShellLimits | None = None) -> None:
+        self.core = protocol
+        self.name = name
+        self.protocol = protocol.name
+        self.host, self.port = host, port
+        self.limits = limits or ShellLimits()
+        self._live: dict[Session, float | None] = {}  # → when its timer is armed
+        self._pushes: dict[tuple[Session, int], Callable[[PushResult], None]] = {}
+        self._timers: list[tuple[float, int, Session]] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self._order = itertools.count()  # a heap never compares sessions
+        self._on_event: OnEvent
+        self._loop: asyncio.AbstractEventLoop
+        self._trust: dict[str, bool] = {}
+
+    # --- Endpoint ---------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:  # type: ignore[override]  # read-only here: it follows from the port
+        """The listener's URL with the port that was really given."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.protocol}://{host}:{self.port}"
+
+    @property
+    def sessions(self) -> int:
+        """How many are live."""
+        return len(self._live)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """The protocol's counters; the shell counts there too."""
+        return self.core.counters
+
+    def answer(self, session: Session, exchange: int, reply: Reply) -> bool:
+        """Answer an exchange and send what that gives."""
+        now = self._loop.time()
+        answered = session.answer(exchange, reply, now)
+        self._service(session, now)
+        return answered
+
+    def push(
+        self, session: Session, target: int | None, outbound: Outbound, done: Callable[[PushResult], None]
+    ) -> None:
+        """Push to a session; `done` hears the outcome exactly once."""
+        if session not in self._live:
+            done(PushResult.GONE)
+            return
+        now = self._loop.time()
+        self._pushes[session, session.push(target, outbound, now)] = done
+        self._service(session, now)
+
+    def authorized(self, session: Session, decision: Decision) -> None:
+        """Hand a decision to the session that asked."""
+        now = self._loop.time()
+        session.authorized(decision, now)
+        self._service(session, now)
+
+    def drain(self) -> None:
+        """No new sessions, no new exchanges; what is open goes on."""
+        self.core.draining = True
+        now = self._loop.time()
+        for session in list(self._live):
+            session.drain(now)
+            self._service(session, now)
+
+    async def close(self) -> None:
+        """End every session and free the port."""
+        now = self._loop.time()
+        for session in list(self._live):
+            session.close("shutdown", now)
+            self._service(session, now)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        await self._close_sockets()
+
+    @abstractmethod
+    async def _close_sockets(self) -> None: ...
+
+    # --- An owner's duties ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _send(self, session: Session | None, data: bytes | None, path: Path) -> None: ...
+
+    def _service(self, session: Session, now: float) -> None:
+        """Take events, send data, arm the timer, notice the end: after any call into a session."""
+        while (event := session.next_event()) is not None:
+            if isinstance(event, Inbound):
+                self._on_event(self, session, event)
+            elif isinstance(event, Pushed):
+                done = self._pushes.pop((session, event.push), None)
+                if done is not None:
+                    done(event.result)
+            elif isinstance(event, Handover):
+                self._hand_over(session, event, now)
+            elif isinstance(event, Woke):
+                self._service(event.session, now)
+            else:
+                self._on_event(self, session, event)
+        for data, path in session.data_to_send():
+            self._send(session, data, path)
+        if session.closed:
+            self._forget(session)
+            return
+        self._flow(session)
+        when = session.next_timer()
+        if when is not None:
+            armed = self._live.get(session)
+            if armed is None or when < armed:  # a later timer waits for the armed one to come and look again
+                self._arm(session, max(when, now + RESOLUTION))
+
+    def _evict(self, candidates: Iterable[Session], now: float) -> bool:
+        """Make room: the first of the candidates goes whose end breaks no promise."""
+        for session in islice(candidates, EVICTION_SCAN):
+            if not session.busy:
+                self.core.counters["evicted"] += 1
+                session.close("evicted", now)
+                self._service(session, now)
+                return True
+        return False
+
+    def _adopt(self, session: Session) -> None:
+        """Own a new session."""
+        self._live.setdefault(session, None)
+
+    def _hand_over(self, session: Session, event: Handover, now: float) -> None:
+        """A path changes hands; only streams have that."""
+        raise NotImplementedError(f"{type(self).__name__} has no paths to hand over")
+
+    def _flow(self, session: Session) -> None:
+        """Stop or go on reading as the session says; only streams can."""
+
+    def _forget(self, session: Session) -> None:
+        if self._live.pop(session, _MISSING) is _MISSING:
+            return
+        for key in [key for key in self._pushes if key[0] is session]:
+            self._pushes.pop(key)(PushResult.GONE)
+        self._on_event(self, session, Closed())
+
+    def _trusts(self, host: str) -> bool:
+        """Whether an address is taken as proven; remembered, since parsing one costs more than a message may."""
+        known = self._trust.get(host)
+        if known is None:
+            if len(self._trust) >= 4096:  # spoofed sources must not grow it
+                self._trust.clear()
+            known = self._trust[host] = any(_plain(host) in network for network in self.limits.trusted)
+        return known
+
+    # --- Timers -----------------------------------------------------------------------------------------------
+
+    def _arm(self, session: Session, when: float) -> None:
+        self._live[session] = when
+        heapq.heappush(self._timers, (when, next(self._order), session))
+        if self._alarm is None or when < self._alarm.when():
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        """Serve all timers that are due, then set the alarm for the next."""
+        self._alarm = None
+        now = self._loop.time()
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            when, _, session = heapq.heappop(timers)
+            if self._live.get(session) != when:
+                continue  # over, or armed anew since
+            self._live[session] = None
+            session.handle_timer(now)
+            self._service(session, now)
+        if timers and self._alarm is None:
+            self._alarm = self._loop.call_at(timers[0][0], self._ring)
+
+
+_MISSING: Any = object()
+
+
+def _plain(host: str) -> IPv4Address | IPv6Address:
+    """An address without its zone, an IPv4-mapped one as IPv4."""
+    address = ip_address(host.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def bind(kind: socket.SocketKind, url: str, host: str, port: int) -> socket.socket:
+    """A non-blocking socket bound to an address.
+
+    Raises:
+        ListenError: the address can't be had; UDP too never shares a port silently.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    except OSError:
+        raise ListenError("listen", url, f"no such address: {host!r}") from None
+    sock = socket.socket(family, kind)
+    try:
+        if kind is socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT must not stop a restart
+        if family == socket.AF_INET6 and host not in ("", "::"):
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise ListenError("listen", url, f"{os.strerror(error.errno or 0)}; choose another port or address") from None
+    return sock
+
+
+def local_address(sock: socket.socket) -> Address:
+    """The address that a socket was really given."""
+    address: Address = sock.getsockname()
+    return address
