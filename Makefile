@@ -1,0 +1,66 @@
+# `make` alone lists the targets. Everything runs in .venv, which is set up by itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# asyncio's debug mode and all warnings, for everybody who runs a test
+export PYTHONWARNDEFAULTENCODING = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check style types arrows cover fuzz bench peers clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.ready-run  ## bridges and a function behind them, on this machine (ARGS="--cold-start 5 --idle 5")
+	@exec $(BIN)/thinbridge dev functions/examples/echo --demo $(ARGS)
+
+test: check  ## style, types, arrows and all tests
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+check: style types arrows  ## all but the tests
+
+style: $(VENV)/.ready  ## ruff: lint and format
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+types: $(VENV)/.ready  ## mypy, strict, over sources and tests
+	@$(BIN)/mypy --no-error-summary
+
+arrows: $(VENV)/.ready  ## import-linter: who may import whom (ARCHITECTURE.md)
+	@$(BIN)/lint-imports --no-logo > $(VENV)/arrows.log || { cat $(VENV)/arrows.log; exit 1; }
+
+cover: $(VENV)/.ready  ## branch coverage of each protocol core by its own tests alone
+	@$(BIN)/python tests/cover.py $(ARGS)
+
+fuzz: $(VENV)/.ready  ## a million mutated inputs per codec (ARGS="--count 20000 --protocol coap")
+	@$(BIN)/python tests/fuzz.py $(ARGS)
+
+bench: $(VENV)/.ready  ## CPU per message, beside the floor and an aiocoap + aiohttp script
+	@$(BIN)/python tests/bench/bench.py $(ARGS)
+
+peers:  ## install the independent peers of the interop tests (Debian, as root)
+	@sh tests/interop/install-peers.sh
+
+clean:  ## remove the environment and what tools leave behind
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: $(PYTHON) is missing or older than Python 3.11: install it, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "error: $(PYTHON) has no venv: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "Setting up $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready-run: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what thinbridge needs …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what thinbridge and its tests need …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
+	@touch $@ $(VENV)/.ready-run

@@ -1,0 +1,290 @@
+"""The bridge: wires endpoints, mapping, delivery and inbox; starts, drains and stops them. Only `cli` imports it.
+
+The one way of a message: an endpoint reports an `Inbound`; its route, its event and its terms are made; delivery POSTs
+it and calls the exchange back once; what came becomes a `Reply` for the session. A POST to `replyto` comes the other
+way, through `post`. Nothing else moves a message.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from thinbridge import contract, mapping
+from thinbridge.delivery import Answer, Delivery, DeliveryLimits, Terms
+from thinbridge.events import Event
+from thinbridge.inbox import Inbox
+from thinbridge.protocols.base import (
+    Authorize,
+    Closed,
+    Decision,
+    Endpoint,
+    Entropy,
+    Inbound,
+    Opened,
+    Outbound,
+    Outcome,
+    PushResult,
+    Reply,
+    Session,
+)
+from thinbridge.routes import Destination, Mode, Route, Routes
+from thinbridge.sessions import Directory, Entry, Missing
+from thinbridge.telemetry import Recorder
+
+
+class Observer(Protocol):
+    """Who wants to see every message: `thinbridge dev` prints them."""
+
+    def received(self, endpoint: Endpoint, session: Session, inbound: Inbound, event: Event) -> None:
+        """A message became an event and goes out."""
+
+    def answered(
+        self, endpoint: Endpoint, session: Session, inbound: Inbound, answer: Answer, reply: Reply, seconds: float
+    ) -> None:
+        """Its delivery ended, and the session was told."""
+
+    def pushed(self, endpoint: Endpoint, session: Session, outbound: Outbound, result: PushResult) -> None:
+        """A push ended."""
+
+
+class Exchange:
+    """One message on its way: the delivery calls it back, exactly once."""
+
+    __slots__ = ("bridge", "entry", "held", "inbound", "mode", "pending", "started", "timeout")
+
+    def __init__(self, bridge: "Bridge", entry: Entry, inbound: Inbound, route: Route, started: float) -> None:
+        self.bridge = bridge
+        self.entry = entry
+        self.inbound = inbound
+        self.mode = route.mode
+        self.timeout = route.timeout
+        self.started = started
+        self.pending: asyncio.TimerHandle | None = None
+        """Set while the answer is to come by `replyto`: what ends the wait."""
+        self.held: Outbound | None = None
+        """An answer by `replyto` that came before the sink had accepted the event; it waits for that."""
+
+    def __call__(self, answer: Answer) -> None:
+        """The delivery ended."""
+        self.bridge._delivered(self, answer)
+
+
+class Bridge:
+    """One bridge process.
+
+    Args:
+        endpoints: opened by `start`, in this order.
+        delivery: how events get to their sinks.
+        routes: where they go.
+        sink: where events go whose route names no sink.
+        source: the `source` of all events.
+        inbox: the HTTP side, None for none; its gate is this bridge.
+        replyto: the base URL of reply addresses; None: the inbox's own.
+        entropy: chance, handed in for tests.
+        recorder: counts messages and pushes.
+        observer: sees every message.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        delivery: Delivery,
+        routes: Routes,
+        sink: Destination | None,
+        *,
+        source: str = contract.source("local", "bridge"),
+        inbox: Inbox | None = None,
+        replyto: str | None = None,
+        entropy: Entropy = os.urandom,
+        recorder: Recorder | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.endpoints = endpoints
+        self.delivery = delivery
+        self.routes = routes
+        self.sink = sink
+        self.inbox = inbox
+        self.observer = observer
+        self.recorder = recorder or Recorder()
+        self._replyto = replyto
+        self._mapper = mapping.Mapper(source, entropy)
+        self._directory = Directory(entropy, self._base)
+        self._terms: dict[tuple[Route, bool], Terms] = {}
+        self._open = 0
+        self._drained: asyncio.Future[None] | None = None
+        self._ready = False
+        self._loop: asyncio.AbstractEventLoop
+
+    # --- Life -------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open everything, then serve; ready from here on until the process ends, drain included.
+
+        Raises:
+            SettingsError: a port is taken or a setting can't be used; nothing is left open.
+        """
+        self._loop = asyncio.get_running_loop()
+        opened: list[Endpoint | Inbox] = []
+        try:
+            for endpoint in self.endpoints:
+                await endpoint.open()
+                opened.append(endpoint)
+            if self.inbox is not None:
+                await self.inbox.start()
+        except BaseException:
+            for one in reversed(opened):
+                await one.close()
+            raise
+        for endpoint in self.endpoints:
+            endpoint.serve(self._on_event)
+        self._ready = True
+
+    async def drain(self, seconds: float) -> bool:
+        """Take nothing new, finish what was accepted; True if all of it was finished in time."""
+        for endpoint in self.endpoints:
+            endpoint.drain()
+        if self._open:
+            self._drained = self._loop.create_future()
+            await asyncio.wait([self._drained], timeout=seconds)
+        return not self._open
+
+    async def stop(self) -> None:
+        """End what is left open (its devices hear that it is unknown), then sessions, ports and inbox."""
+        await self.delivery.close()
+        for exchange in self._directory.waiting():
+            self._finish(exchange, Reply(Outcome.UNKNOWN))
+        for endpoint in self.endpoints:
+            await endpoint.close()
+        if self.inbox is not None:
+            await self.inbox.stop()
+        self._ready = False
+
+    def _base(self) -> str:
+        if self._replyto is not None:
+            return self._replyto
+        return self.inbox.url if self.inbox is not None else "http://127.0.0.1"
+
+    # --- From the device --------------------------------------------------------------------------------------
+
+    def _on_event(self, endpoint: Endpoint, session: Session, event: Inbound | Opened | Authorize | Closed) -> None:
+        if isinstance(event, Inbound):
+            self._deliver(endpoint, session, event)
+        elif isinstance(event, Authorize):
+            endpoint.authorized(session, Decision(True))
+        elif isinstance(event, Closed):
+            self._closed(session)
+
+    def _deliver(self, endpoint: Endpoint, session: Session, inbound: Inbound) -> None:
+        now, wall = self._loop.time(), time.time()
+        entry = self._directory.entry(endpoint, session)
+        route = self.routes.match(endpoint.name, inbound)
+        patience = route.retry_for if inbound.at_least_once else route.timeout
+        event = self._mapper.to_event(inbound, entry, wall, None if inbound.at_least_once else wall + route.timeout)
+        exchange = entry.open[inbound.exchange] = Exchange(self, entry, inbound, route, now)
+        self._open += 1
+        if self.observer is not None:
+            self.observer.received(endpoint, session, inbound, event)
+        self.delivery.deliver(event, self._terms_of(route, inbound.at_least_once), now + patience, exchange)
+
+    def _terms_of(self, route: Route, at_least_once: bool) -> Terms:
+        terms = self._terms.get((route, at_least_once))
+        if terms is None:
+            sink = route.sink or self.sink
+            assert sink is not None, "settings refuse a route without a sink"
+            terms = self._terms[route, at_least_once] = Terms(
+                sink, route.dead_letter, route.content, route.timeout, None if at_least_once else 3
+            )
+        return terms
+
+    def _delivered(self, exchange: Exchange, answer: Answer) -> None:
+        """A delivery ended: tell the session, unless the answer is to come by `replyto`."""
+        reply = mapping.to_reply(answer, exchange.mode)
+        if reply.outcome is Outcome.PENDING and exchange.held is not None:
+            reply = mapping.answer_by_replyto(exchange.held)
+        if reply.outcome is Outcome.PENDING and not exchange.entry.session.closed:
+            exchange.pending = self._loop.call_later(exchange.timeout, self._finish, exchange, Reply(Outcome.UNKNOWN))
+            exchange.entry.endpoint.answer(exchange.entry.session, exchange.inbound.exchange, reply)
+        else:
+            self._finish(exchange, reply)
+        self.recorder.message(exchange.entry.endpoint.name, reply.outcome.value)
+        if self.observer is not None:
+            seconds = self._loop.time() - exchange.started
+            entry = exchange.entry
+            self.observer.answered(entry.endpoint, entry.session, exchange.inbound, answer, reply, seconds)
+
+    def _finish(self, exchange: Exchange, reply: Reply) -> bool:
+        """The exchange is over: its session hears the reply. False: the session had given it up."""
+        entry, number = exchange.entry, exchange.inbound.exchange
+        del entry.open[number]
+        if exchange.pending is not None:
+            exchange.pending.cancel()
+        self._open -= 1
+        if not self._open and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        return entry.endpoint.answer(entry.session, number, reply)
+
+    def _closed(self, session: Session) -> None:
+        entry = self._directory.remove(session)
+        if entry is not None:  # deliveries go on; only the waiting for `replyto` ends
+            for exchange in [one for one in entry.open.values() if one.pending is not None]:
+                self._finish(exchange, Reply(Outcome.UNKNOWN))
+
+    # --- To the device (the inbox's gate) -----------------------------------------------------------------------
+
+    async def post(self, token: str, exchange: int, outbound: Outbound) -> PushResult | None:
+        """A POST to a reply address: answers the exchange while it waits for that, else reaches its session.
+
+        Returns:
+            What became of it; None: no such session.
+        """
+        entry = self._directory.find(token)
+        if isinstance(entry, Missing):
+            return PushResult.GONE if entry is Missing.GONE else None
+        result = self._answer(entry, exchange, outbound)
+        if result is None:
+            done: asyncio.Future[PushResult] = self._loop.create_future()
+            entry.endpoint.push(entry.session, exchange, outbound, lambda result: _resolve(done, result))
+            result = await done
+        self.recorder.push(result.name.lower())
+        if self.observer is not None:
+            self.observer.pushed(entry.endpoint, entry.session, outbound, result)
+        return result
+
+    def _answer(self, entry: Entry, number: int, outbound: Outbound) -> PushResult | None:
+        """Answer an exchange in mode `later`; None: it is not waiting, so this is a push."""
+        exchange: Exchange | None = entry.open.get(number)
+        if exchange is None or exchange.mode is not Mode.LATER:
+            return None
+        if exchange.pending is None:  # the sink has not accepted the event yet: no device hears of it before
+            if exchange.held is not None:
+                return PushResult.BUSY
+            exchange.held = outbound
+            return PushResult.QUEUED
+        answered = self._finish(exchange, mapping.answer_by_replyto(outbound))
+        return PushResult.DELIVERED if answered else PushResult.GONE
+
+    def live(self) -> bool:
+        """The loop turns, or nobody would be answering."""
+        return True
+
+    def ready(self) -> bool:
+        """Every listener is bound. Never a load signal: a UDP endpoint that turns NotReady loses its flows."""
+        return self._ready
+
+    def state(self) -> dict[str, Any]:
+        """What `/health/ready` says beside its status."""
+        return {
+            "endpoints": [
+                {"name": one.name, "url": one.url, "protocol": one.protocol, "sessions": one.sessions}
+                for one in self.endpoints
+            ],
+            "in_flight": self._open,
+            "sinks": self.delivery.state(),
+        }
+
+
+def _resolve(done: "asyncio.Future[PushResult]", result: PushResult) -> None:
+    if not done.done():  # whoever posted may have gone
+        done.set_result(result)

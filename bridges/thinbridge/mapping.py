@@ -1,0 +1,159 @@
+"""From a message to a CloudEvent, and from what the sink answered to a reply. Knows no protocol; pure.
+
+The bridge calls it once per message each way. What the attributes mean to functions is in `docs/contract.md`.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Final
+from urllib.parse import urlsplit
+
+from thinbridge import contract
+from thinbridge.delivery import Answer, Verdict
+from thinbridge.events import Event
+from thinbridge.protocols.base import Entropy, Inbound, Outbound, Outcome, Reply
+from thinbridge.routes import Mode
+from thinbridge.sessions import Entry
+
+_CORE: Final = frozenset(("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema"))
+
+_OUTCOMES: Final = {
+    Verdict.ACCEPTED: Outcome.ACCEPTED,
+    Verdict.DEAD_LETTERED: Outcome.ACCEPTED,
+    Verdict.REFUSED: Outcome.REFUSED,
+    Verdict.UNREACHED: Outcome.OVERLOADED,
+    Verdict.OVERLOADED: Outcome.OVERLOADED,
+    Verdict.UNKNOWN: Outcome.UNKNOWN,
+    Verdict.CANCELLED: Outcome.UNKNOWN,
+    Verdict.BAD_GATEWAY: Outcome.BAD_GATEWAY,
+}
+
+_MAX_AGE = re.compile(rb"max-age=(\d{1,10})", re.IGNORECASE)
+
+
+class Mapper:
+    """Makes events of messages.
+
+    Args:
+        source: the bridge's `source`.
+        entropy: where ids of messages come from that have no identity of their own.
+    """
+
+    def __init__(self, source: str, entropy: Entropy) -> None:
+        self._source = source
+        self._entropy = entropy
+        self._second, self._prefix = -1, ""
+
+    def to_event(self, inbound: Inbound, entry: Entry, wall: float, replyby: float | None) -> Event:
+        """The CloudEvent of a message.
+
+        Args:
+            inbound: the message.
+            entry: its session's entry in the directory.
+            wall: the wall clock, seconds since 1970.
+            replyby: when the device stops waiting, by the same clock; None: it does not wait.
+        """
+        chance = self._entropy(40)
+        attributes = {
+            "specversion": contract.SPECVERSION,
+            "id": self._id(inbound, entry.endpoint.name, wall) if inbound.repeat_key else chance[:16].hex(),
+            "source": self._source,
+            "type": inbound.type,
+            "time": self._time(wall),
+            "datacontenttype": inbound.content_type or contract.OCTET_STREAM,
+        }
+        if inbound.subject is not None:
+            attributes["subject"] = inbound.subject
+        if inbound.event is not None:
+            attributes.update(_own(inbound.event))
+        attributes.update(entry.attributes)
+        attributes.update(inbound.attributes)
+        attributes[contract.REPLYTO] = f"{entry.replyto}{inbound.exchange}"
+        attributes[contract.TRACEPARENT] = f"00-{chance[16:32].hex()}-{chance[32:].hex()}-01"
+        if replyby is not None:
+            attributes[contract.REPLYBY] = self._time(replyby)
+        if inbound.expires is not None:
+            attributes["expirytime"] = self._time(wall + inbound.expires)
+        return Event(attributes, inbound.data)
+
+    def _id(self, inbound: Inbound, endpoint: str, wall: float) -> str:
+        """Equal for the same message from any replica, different for any other."""
+        assert inbound.repeat_key is not None
+        bucket = math.floor(wall / inbound.repeat_window) if inbound.repeat_window else 0
+        return blake2b(b"%d %s %s" % (bucket, endpoint.encode(), inbound.repeat_key), digest_size=16).hexdigest()
+
+    def _time(self, wall: float) -> str:
+        """RFC 3339 in UTC; the part up to the second is kept, since most messages share it."""
+        second = int(wall)
+        if second != self._second:
+            self._second = second
+            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._prefix}.{int((wall - second) * 1e6):06d}Z"
+
+
+def _own(event: Iterable[tuple[str, str]] | dict[str, str]) -> dict[str, str]:
+    """What a device may set itself: everything but the names that the contract, or Knative, owns."""
+    return {
+        name: value
+        for name, value in dict(event).items()
+        if name not in contract.OWNED and name != "specversion" and not name.startswith("knative")
+    }
+
+
+def to_reply(answer: Answer, mode: Mode) -> Reply:
+    """What the session is told about a delivery."""
+    outcome = _OUTCOMES[answer.verdict]
+    if outcome is Outcome.ACCEPTED and (answer.verdict is Verdict.DEAD_LETTERED or mode is Mode.EVENT):
+        return Reply(outcome, answer.status)
+    if outcome is Outcome.ACCEPTED and answer.status == 202:
+        # Accepted, not answered: a 202 is never a reply (Knative data plane contract).
+        return Reply(Outcome.PENDING if mode is Mode.LATER else outcome, 202)
+    if outcome is not Outcome.ACCEPTED and outcome is not Outcome.REFUSED:
+        return Reply(outcome, answer.status, retry_after=answer.retry_after)
+    attributes, content_type = _http_attributes(answer.headers)
+    if answer.event is None:
+        return Reply(outcome, answer.status, content_type, answer.body, attributes)
+    attributes.update(_extensions(answer.event.attributes))
+    content_type = answer.event.attributes.get("datacontenttype")
+    return Reply(outcome, answer.status, content_type, answer.event.data, attributes, is_event=True)
+
+
+def answer_by_replyto(outbound: Outbound) -> Reply:
+    """The reply that a POST to `replyto` is for an exchange that is open."""
+    return Reply(
+        Outcome.ACCEPTED, 200, outbound.content_type, outbound.data, outbound.attributes, is_event=outbound.is_event
+    )
+
+
+def _extensions(attributes: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in attributes.items() if name not in _CORE}
+
+
+def _http_attributes(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], str | None]:
+    """What HTTP itself says about a reply: `etag`, `maxage`, `location`; and the body's media type."""
+    attributes: dict[str, str] = {}
+    content_type = None
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = value.decode("latin-1").strip() or None
+        elif name == b"etag":
+            attributes["etag"] = value.decode("latin-1").strip().removeprefix("W/").strip('"')
+        elif name == b"cache-control" and (found := _MAX_AGE.search(value)):
+            attributes["maxage"] = found[1].decode()
+        elif name == b"location":
+            location = _location(value)
+            if location is not None:
+                attributes["location"] = location
+    return attributes, content_type
+
+
+def _location(value: bytes) -> str | None:
+    """Path and query of a Location header; None if it is no URL."""
+    try:
+        url = urlsplit(value.decode("latin-1").strip())
+    except ValueError:
+        return None
+    return f"{url.path}?{url.query}" if url.query else url.path
