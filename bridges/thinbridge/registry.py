@@ -1,0 +1,82 @@
+"""Which protocols are installed: the entry points `thinbridge.protocols`, ours and a stranger's found alike.
+
+Asked by `settings` (a listener's scheme), `bridge` and `thinbridge protocols list`. Only what is asked for is imported,
+so a distribution that is broken stops nobody but its own users.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from thinbridge.errors import SettingsError
+from thinbridge.protocols.base import Protocol
+
+GROUP: Final = "thinbridge.protocols"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One entry point, and what came of loading it."""
+
+    name: str
+    """The URL scheme."""
+    distribution: str
+    """Who brought it: `thinbridge 0.1.0`."""
+    protocol: type[Protocol] | None
+    """None: it can't be used, `problem` says why."""
+    problem: str = ""
+
+
+def find(name: str) -> type[Protocol]:
+    """The protocol of a URL scheme.
+
+    Raises:
+        SettingsError: no such protocol is installed, two distributions claim the name, or it can't be loaded.
+    """
+    return _load(name, [entry for entry in _entries() if entry.name == name])
+
+
+def installed() -> list[Installed]:
+    """Everything that claims to be a protocol, sorted by name; what can't be used says why. Never raises."""
+    entries = list(_entries())
+    return [_try(entry, [twin for twin in entries if twin.name == entry.name]) for entry in entries]
+
+
+def names() -> list[str]:
+    """The schemes that are installed; imports none of them."""
+    return sorted({entry.name for entry in _entries()})
+
+
+def _entries() -> Iterable[EntryPoint]:
+    return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _distribution(entry)))
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+
+
+def _try(entry: EntryPoint, twins: list[EntryPoint]) -> Installed:
+    try:
+        return Installed(entry.name, _distribution(entry), _load(entry.name, twins))
+    except SettingsError as error:
+        return Installed(entry.name, _distribution(entry), None, error.fix)
+
+
+def _load(name: str, entries: list[EntryPoint]) -> type[Protocol]:
+    if not entries:
+        raise SettingsError("protocol", name, f"unknown protocol; installed: {', '.join(names()) or 'none'}")
+    if len(entries) > 1:
+        claimants = " and ".join(_distribution(entry) for entry in entries)
+        raise SettingsError("protocol", name, f"claimed by {claimants}; uninstall one of them")
+    [entry] = entries
+    try:
+        protocol = entry.load()
+    except Exception as error:  # a stranger's module may raise anything
+        problem = f"{type(error).__name__}: {error}"
+        raise SettingsError("protocol", name, f"{_distribution(entry)} is broken: {problem}") from error
+    if not (isinstance(protocol, type) and issubclass(protocol, Protocol)):
+        raise SettingsError("protocol", name, f"{_distribution(entry)} is broken: {entry.value} is no Protocol")
+    if getattr(protocol, "name", None) != name:
+        raise SettingsError("protocol", name, f"{_distribution(entry)} is broken: {entry.value}.name is not {name!r}")
+    return protocol

@@ -1,0 +1,102 @@
+"""Checks that a type can't express; `model` hangs them onto its fields. Each raises `fault` with the way out."""
+
+import math
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import fields
+from ipaddress import ip_network
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from thinbridge.routes import Destination, Route
+from thinbridge.settings.faults import fault, unknown
+
+NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+
+EXTENSION: Final = re.compile(r"[a-z0-9]{1,20}")
+CONTEXT: Final = ("id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time", "data")
+
+
+def name(value: str) -> str:
+    """A Kubernetes name (RFC 1123): it becomes part of `source`, of metric labels and of a UDP message's `subject`."""
+    if not NAME.fullmatch(value):
+        raise fault(value, "use up to 63 small letters, digits, - and ., the first and last a letter or digit")
+    return value
+
+
+def destination(value: object) -> object:
+    """Known keys, an absolute URL, readable certificates; `http://…` is short for `{uri: http://…}`."""
+    return _destination(value)
+
+
+def route(value: object) -> object:
+    """Known keys, and the same for its destinations."""
+    if not isinstance(value, Mapping):
+        return value
+    if problem := unknown(value, dataclass_keys(Route)):
+        raise problem
+    places = {key: _destination(value[key], key) for key in ("sink", "dead_letter") if key in value}
+    return {**value, **places}
+
+
+def extensions(value: dict[str, str]) -> dict[str, str]:
+    """Names of extension attributes (CloudEvents 1.0.2 §3.1), none of them a name that CloudEvents itself defines."""
+    for key in value:
+        if not EXTENSION.fullmatch(key) or key in CONTEXT:
+            raise fault(value[key], "use an extension's name: up to 20 small letters and digits", key)
+    return value
+
+
+def network(value: object) -> object:
+    """One network, written as such: bits of a host in it are a mistake."""
+    try:
+        return ip_network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise fault(value, "use a network, such as 10.0.0.0/8 or fd00::/8") from error
+
+
+def numbers(value: Any) -> Any:
+    """No number of a settings dataclass is negative or endless."""
+    for key in dataclass_keys(type(value)):
+        number = getattr(value, key)
+        if isinstance(number, (int, float)) and not 0 <= number < math.inf:
+            raise fault(number, "use a number that is not negative", key)
+    return value
+
+
+def dataclass_keys(cls: Any) -> list[str]:
+    """The keys of a settings dataclass."""
+    return [field.name for field in fields(cls)]
+
+
+def _destination(value: object, *at: str) -> object:
+    data = {"uri": value} if isinstance(value, str) else value
+    if isinstance(data, Mapping):
+        if problem := unknown(data, dataclass_keys(Destination), *at):
+            raise problem
+        uri(data.get("uri"), *at)
+        _pem(data.get("ca_certs"), *at)
+    return data
+
+
+def uri(value: object, *at: str) -> None:
+    """An absolute http or https URL without user and password."""
+    if not isinstance(value, str):
+        return  # the type is pydantic's to refuse
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or "@" in parts.netloc or not value.isascii() or not value.isprintable() or " " in value:
+        raise fault(value, "use an absolute URL, such as http://127.0.0.1:8080/", *at)
+
+
+def _pem(pem: object, *at: str) -> None:
+    if not isinstance(pem, str):
+        return
+    try:
+        ssl.create_default_context(cadata=pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise fault(pem, "use the PEM text of one or more certificates", *at, "ca_certs") from error

@@ -1,0 +1,96 @@
+"""Addresses as people write them; one parser for every command. `coap:5683` is short for `coap://0.0.0.0:5683`."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from thinbridge import registry
+from thinbridge.errors import SettingsError
+from thinbridge.protocols.base import Protocol
+
+EVERYWHERE: Final = "0.0.0.0"
+"""The host of an address that names none."""
+
+SHORT: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<port>:[^/?@:\[\]]*)?(?P<query>\?.*)?")
+"""`coap`, `coap:5683`, `udp:9000?idle=60`: a scheme and perhaps a port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    """Name or address, IPv6 without its brackets."""
+    port: int
+    """0: the kernel chooses."""
+    protocol: type[Protocol] | None = None
+    """None: HTTP, the bridge's own side."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Keys of the query: the protocol's own settings, and `name`."""
+
+    @property
+    def netloc(self) -> str:
+        """`host:port`, as it stands in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str, key: str = "listen") -> Address:
+    """Parse a listener: `scheme://host:port?option=value`, or short `scheme:port`; the port defaults to the protocol's.
+
+    Raises:
+        SettingsError: it is no such address, or no protocol of that scheme is installed.
+    """
+    short = SHORT.fullmatch(text)
+    url = f"{short['scheme']}://{EVERYWHERE}{short['port'] or ''}{short['query'] or ''}" if short else text
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise SettingsError(key, text, "write it as scheme://host:port, such as coap://127.0.0.1:5683")
+    protocol = _protocol(scheme.lower(), text, key)
+    host, port = _host_port(rest, text, key, protocol.port)
+    return Address(host, port, protocol, _options(url, text, key))
+
+
+def parse_address(text: str, key: str = "http") -> Address:
+    """Parse where HTTP listens: `host:port`, `:port` or `port`.
+
+    Raises:
+        SettingsError: it is no such address.
+    """
+    rest = text.removeprefix("http://").removesuffix("/")
+    host, port = _host_port(f":{rest}" if rest.isdecimal() else rest, text, key, None)
+    return Address(host, port)
+
+
+def _protocol(scheme: str, text: str, key: str) -> type[Protocol]:
+    try:
+        return registry.find(scheme)
+    except SettingsError as error:
+        raise SettingsError(key, text, error.fix) from error
+
+
+def _host_port(rest: str, text: str, key: str, default: int | None) -> tuple[str, int]:
+    """The host and port of what follows `://`; `urlsplit` knows brackets, and tells a bad port only when asked."""
+    try:
+        parts = urlsplit(f"//{rest}")
+        host, port = parts.hostname or EVERYWHERE, parts.port
+    except ValueError as error:
+        fix = "use a port from 0 to 65535" if "ort" in str(error) else "write an IPv6 address in brackets: [::1]:5683"
+        raise SettingsError(key, text, fix) from error
+    if parts.path.strip("/") or parts.fragment or "@" in parts.netloc:
+        raise SettingsError(key, text, "leave out everything but host and port")
+    if parts.netloc.count(":") > 1 and "[" not in parts.netloc:
+        raise SettingsError(key, text, "write an IPv6 address in brackets: [::1]:5683")
+    if port is None:
+        port = default
+    if port is None:
+        raise SettingsError(key, text, "add a port, such as 127.0.0.1:8090")
+    return host, port
+
+
+def _options(url: str, text: str, key: str) -> dict[str, str]:
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    options = dict(pairs)
+    if len(options) != len(pairs):
+        raise SettingsError(key, text, "give each option once")
+    return options
