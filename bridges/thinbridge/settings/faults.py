@@ -1,6 +1,6 @@
 """Every mistake in the settings as one line: key, value, fix.
 
-A validator that knows better than pydantic raises `fault(...)`; `explain` turns the first mistake into a `SettingsError`,
+A validator that knows better than pydantic raises `fault(...)`; `explain` makes the first mistake a `SettingsError`,
 with the key named as the operator wrote it.
 """
 
