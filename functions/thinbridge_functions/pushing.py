@@ -1,0 +1,76 @@
+"""`push`: answer later, or unasked, by an event's `replyto`. Blocks; in async code use `asyncio.to_thread(push, …)`."""
+
+import http.client
+from enum import Enum
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from thinbridge_functions.answers import Data, Reply
+from thinbridge_functions.codec import encode
+from thinbridge_functions.event import Event
+from thinbridge_functions.mapping import reply_event
+
+SOURCE: Final = "push"
+
+
+class Pushed(Enum):
+    """What became of a push; true if the device has it or will have it."""
+
+    DELIVERED = 200
+    """The device acknowledged it, or the protocol has no acknowledgement and it was sent."""
+    QUEUED = 202
+    """It goes out when the device can take it."""
+    UNKNOWN = 404
+    """The bridge does not know this address: it restarted."""
+    GONE = 410
+    """The session ended."""
+    TOO_LARGE = 413
+    """Larger than the device, or the bridge, takes."""
+    REFUSED = 422
+    """This device can't be sent that: no subscription, no observation, nothing open."""
+    BUSY = 503
+    """The session's queue is full: try again."""
+    FAILED = 0
+    """No answer, or one that is none of these; the device may have it."""
+
+    def __bool__(self) -> bool:
+        return self in (Pushed.DELIVERED, Pushed.QUEUED)
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Pushed":
+        return cls.FAILED
+
+
+def push(to: Event | str, answer: Data | Reply, *, timeout: float = 10.0) -> Pushed:
+    """Send something to the device that an event came from: the answer that `later()` promised, or a command.
+
+    Args:
+        to: the event, or the `replyto` of one that you kept (with the event, the answer also names its cause).
+        answer: data, or a `Reply`, whose `status` and `location` stay behind: `coap_code` says what they can't.
+        timeout: seconds to connect, and to wait for the outcome.
+
+    Returns:
+        What became of it. Look at it: a device may be gone, and a bridge that restarted has forgotten the address.
+
+    Raises:
+        ValueError: the event has no `replyto`, or it is no http(s) URL.
+    """
+    event = to if isinstance(to, Event) else None
+    url = _url(event.replyto if event is not None else to)
+    headers, body = encode(*reply_event(event, answer, SOURCE))
+    connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    connection = connect(url.netloc, timeout=timeout)
+    try:
+        connection.request("POST", url.path, body, dict(headers))
+        return Pushed(connection.getresponse().status)
+    except (OSError, http.client.HTTPException):
+        return Pushed.FAILED
+    finally:
+        connection.close()
+
+
+def _url(replyto: str | None) -> SplitResult:
+    url = urlsplit(replyto or "")
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("push: no http(s) URL to send to; only events of a bridge have a replyto")
+    return url
