@@ -25,13 +25,13 @@ Data = bytes | bytearray | memoryview | str | dict[str, Any] | list[Any]
 Value = str | int | bool
 """What becomes an attribute."""
 
-NAME: Final = re.compile("[a-z0-9]+")
-"""What an attribute may be called (CloudEvents §3.1.1)."""
+_NAME = re.compile(r"(?!data\Z)[a-z0-9]{1,64}")
+"""What an attribute may be called (CloudEvents §3.1; bridges take up to 64 characters, 20 are advised)."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+"""What a String must not hold (CloudEvents §3.1): controls, halves of surrogate pairs, noncharacters."""
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]")
 
-
-class Answer(Exception):  # noqa: N818  (raised as an answer, not because something broke)
+class Answer(Exception):
     """The root of what may be raised *or* returned: a handler that raises one has answered, not failed."""
 
 
@@ -164,11 +164,11 @@ def canonical(attributes: Mapping[str, Any]) -> dict[str, str]:
     """
     strings: dict[str, str] = {}
     for name, value in attributes.items():
-        if not NAME.fullmatch(name) or name == "data":
-            raise ValueError(f"{name!r} can't be an attribute's name: a-z and 0-9 only, and not 'data'")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name[:64]!a} can't be an attribute's name: use a-z and 0-9, and not 'data'")
         text = str(value).lower() if isinstance(value, bool) else str(value)
-        if _UNPRINTABLE.search(text):
-            raise ValueError(f"attribute {name}: {text!r} has characters that no attribute may have")
+        if _CONTROL.search(text):
+            raise ValueError(f"attribute {name} has control characters")
         strings[name] = text
     return strings
 

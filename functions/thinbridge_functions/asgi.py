@@ -33,8 +33,10 @@ def serve_async(served: Served) -> Callable[[Any], Any]:
 
 
 class Threaded(starlette.responses.Response):
-    """A response that is still to be made: the framework calls a sync function on a thread, where the request's body
-    can't be awaited; what it returns is called on the loop, where it can. The handler then has a thread to itself.
+    """A response that is still to be made.
+
+    The framework calls a sync function on a thread, where a request's body can't be awaited. What the function
+    returns is called on the loop, where it can: so this reads the body there, and then sends the handler to a thread.
     """
 
     def __init__(self, request: Request, respond: Respond) -> None:
@@ -44,6 +46,7 @@ class Threaded(starlette.responses.Response):
         self._context = copy_context()  # the framework's execution id, for logs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, run the handler on its thread, send what it answered."""
         request = self._request
         arguments = request.method, request.url.path, request.headers.items(), await request.body()
         loop = asyncio.get_running_loop()

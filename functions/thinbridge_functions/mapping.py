@@ -35,7 +35,7 @@ def receive(method: str, path: str, headers: Iterable[tuple[str, str]], body: by
     if method == "OPTIONS":
         return CONSENT
     try:
-        return decode(headers, body)
+        return Event(*decode(headers, body))
     except NotAnEvent as reason:
         return Response(400, (("content-type", TEXT),), f"{reason}\n".encode())
 
@@ -45,12 +45,14 @@ def respond(event: Event, returned: Any, source: str) -> Response:
 
     Args:
         event: the request.
-        returned: None, bytes, str, dict, list, a `Reply`, `reject()`, `retry()`, `later()` or an event.
+        returned: None, bytes, str, dict, list, a `Reply`, `reject()`, `retry()`, `later()` or an event; or what the
+            handler raised.
         source: the reply's `source`.
 
     Raises:
         TypeError: it is nothing of these.
         ValueError: it has data or attributes that can't be sent.
+        Exception: what the handler raised, if that is no answer.
     """
     match returned:
         case None:
@@ -61,6 +63,8 @@ def respond(event: Event, returned: Any, source: str) -> Response:
             return Response(503, () if returned.after is None else (("retry-after", str(math.ceil(returned.after))),))
         case Rejected():
             return respond(event, Reply(returned.reason, status=returned.status), source)
+        case Exception():
+            raise returned
         case Reply():
             headers, body = encode(*reply_event(event, returned, source))
             return Response(returned.status, headers + _location(returned), body)

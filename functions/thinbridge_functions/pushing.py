@@ -55,8 +55,7 @@ def push(to: Event | str, answer: Data | Reply, *, timeout: float = 10.0) -> Pus
     Raises:
         ValueError: the event has no `replyto`, or it is no http(s) URL.
     """
-    event = to if isinstance(to, Event) else None
-    url = _url(event.replyto if event is not None else to)
+    event, url = (to, _url(to.replyto)) if isinstance(to, Event) else (None, _url(to))
     headers, body = encode(*reply_event(event, answer, SOURCE))
     connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = connect(url.netloc, timeout=timeout)

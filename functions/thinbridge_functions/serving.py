@@ -59,9 +59,10 @@ class Served:
         if isinstance(event, Response):
             return event
         try:
-            return respond(event, self.function(event), self._source)
+            returned = self.function(event)
         except Exception as raised:
-            return self._raised(event, raised)
+            return self._answer(event, raised)
+        return self._answer(event, returned)
 
     async def respond_async(self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
         """Answer a request with an async handler; never raises."""
@@ -69,15 +70,19 @@ class Served:
         if isinstance(event, Response):
             return event
         try:
-            return respond(event, await self.function(event), self._source)
+            returned = await self.function(event)
         except Exception as raised:
-            return self._raised(event, raised)
+            return self._answer(event, raised)
+        return self._answer(event, returned)
 
-    def _raised(self, event: Event, raised: Exception) -> Response:
-        if isinstance(raised, Answer):
-            return respond(event, raised, self._source)
-        _log.error("%s failed on %r", self._source, event, exc_info=raised)
-        return CRASHED
+    def _answer(self, event: Event, returned: Any) -> Response:
+        if isinstance(returned, Answer):
+            returned.__traceback__ = None  # a module's own `BUSY = retry(5)` would hold on to every frame it left
+        try:
+            return respond(event, returned, self._source)
+        except Exception as error:
+            _log.error("%s failed on %r", self._source, event, exc_info=error)
+            return CRASHED
 
 
 class _FlaskResponse(flask.Response):
