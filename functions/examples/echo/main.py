@@ -1,4 +1,4 @@
-"""Answers every device with what it sent."""
+"""Answers every device with what it sent, whatever it speaks."""
 
 from thinbridge_functions import Event, handler
 
@@ -6,5 +6,5 @@ from thinbridge_functions import Event, handler
 @handler
 def echo(event: Event) -> Event | str:
     if event.data:
-        return event
-    return f"{event.get('coapmethod', 'hello')} /{event.subject or ''}\n"
+        return event  # the request itself: its data, in its own media type
+    return f"{event.get('coapmethod', 'empty')} /{event.subject or ''}\n"
