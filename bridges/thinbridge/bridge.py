@@ -9,10 +9,10 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from thinbridge import contract, mapping
-from thinbridge.delivery import Answer, Delivery, DeliveryLimits, Terms
+from thinbridge.delivery import Answer, Delivery, Terms
 from thinbridge.events import Event
 from thinbridge.inbox import Inbox
 from thinbridge.protocols.base import (
@@ -29,9 +29,12 @@ from thinbridge.protocols.base import (
     Reply,
     Session,
 )
-from thinbridge.routes import Destination, Mode, Route, Routes
+from thinbridge.routes import Mode, Route, Routes
 from thinbridge.sessions import Directory, Entry, Missing
 from thinbridge.telemetry import Recorder
+
+RETRIES: Final = 3
+"""Tries after the first while a device waits; a message that its device keeps is tried until `retry_for` is over."""
 
 
 class Observer(Protocol):
@@ -77,8 +80,7 @@ class Bridge:
     Args:
         endpoints: opened by `start`, in this order.
         delivery: how events get to their sinks.
-        routes: where they go.
-        sink: where events go whose route names no sink.
+        routes: where they go, each with its sink.
         source: the `source` of all events.
         inbox: the HTTP side, None for none; its gate is this bridge.
         replyto: the base URL of reply addresses; None: the inbox's own.
@@ -92,7 +94,6 @@ class Bridge:
         endpoints: Sequence[Endpoint],
         delivery: Delivery,
         routes: Routes,
-        sink: Destination | None,
         *,
         source: str = contract.source("local", "bridge"),
         inbox: Inbox | None = None,
@@ -104,7 +105,6 @@ class Bridge:
         self.endpoints = endpoints
         self.delivery = delivery
         self.routes = routes
-        self.sink = sink
         self.inbox = inbox
         self.observer = observer
         self.recorder = recorder or Recorder()
@@ -191,10 +191,9 @@ class Bridge:
     def _terms_of(self, route: Route, at_least_once: bool) -> Terms:
         terms = self._terms.get((route, at_least_once))
         if terms is None:
-            sink = route.sink or self.sink
-            assert sink is not None, "settings refuse a route without a sink"
+            assert route.sink is not None, "whoever makes a bridge gives each route its sink"
             terms = self._terms[route, at_least_once] = Terms(
-                sink, route.dead_letter, route.content, route.timeout, None if at_least_once else 3
+                route.sink, route.dead_letter, route.content, route.timeout, None if at_least_once else RETRIES
             )
         return terms
 

@@ -27,6 +27,7 @@ class StreamShell(Shell):
         """Bind the port."""
         self._loop = asyncio.get_running_loop()
         self._sock = bind(socket.SOCK_STREAM, self.url, self.host, self.port)
+        self._sock.listen(BACKLOG)  # only now is a taken port an error; who connects waits for `serve`
         self._local = local_address(self._sock)
         self.port = self._local[1]
         self._numbers = itertools.count(1)

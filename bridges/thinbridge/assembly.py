@@ -1,0 +1,60 @@
+"""From settings to a bridge: every part made and joined, nothing opened yet. `cli` calls it."""
+
+import os
+from dataclasses import replace
+
+from thinbridge import contract
+from thinbridge.bridge import Bridge, Observer
+from thinbridge.delivery import Delivery, DeliveryLimits
+from thinbridge.inbox import Inbox
+from thinbridge.protocols.base import Endpoint
+from thinbridge.routes import Route, Routes
+from thinbridge.settings import Listener, Settings
+from thinbridge.shells import SHELLS, ShellLimits
+from thinbridge.telemetry import Recorder
+
+OIDC_TOKEN = "/oidc/token"
+"""Where a SinkBinding puts the token for its sink; Knative rotates it."""
+
+
+def build(settings: Settings, observer: Observer | None = None) -> Bridge:
+    """A bridge of these settings; `start` opens it.
+
+    Args:
+        settings: with a sink.
+        observer: sees every message.
+    """
+    recorder = Recorder()
+    delivery = Delivery(
+        DeliveryLimits(in_flight=settings.limits.deliveries),
+        overrides=settings.ce_overrides,
+        token_file=OIDC_TOKEN,
+        observe=recorder.delivery,
+    )
+    bridge = Bridge(
+        [_endpoint(listener, settings) for listener in settings.listen],
+        delivery,
+        Routes([_whole(route, settings) for route in settings.routes], _whole(settings.default_route, settings)),
+        source=contract.source(settings.namespace, settings.name),
+        replyto=settings.http.url,
+        recorder=recorder,
+        observer=observer,
+    )
+    recorder.watch(bridge.endpoints, delivery)
+    bridge.inbox = Inbox(settings.http.host, settings.http.port, bridge, recorder.registry, settings.limits.body)
+    return bridge
+
+
+def _endpoint(listener: Listener, settings: Settings) -> Endpoint:
+    core = listener.protocol(listener.options, os.urandom, listener.name)
+    limits = ShellLimits(
+        settings.limits.sessions,
+        settings.limits.connections_per_address,
+        trusted=settings.trusted_networks,
+    )
+    return SHELLS[core.transport](core, listener.name, listener.host, listener.port, limits)
+
+
+def _whole(route: Route, settings: Settings) -> Route:
+    """A route with what it leaves to the bridge."""
+    return replace(route, sink=route.sink or settings.sink, dead_letter=route.dead_letter or settings.dead_letter)
