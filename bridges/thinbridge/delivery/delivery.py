@@ -1,0 +1,147 @@
+"""The service that the bridge calls: events in, verdicts out, bounded."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from thinbridge.delivery import deadletter
+from thinbridge.delivery.answer import Answer, Verdict
+from thinbridge.delivery.handle import Handle
+from thinbridge.delivery.pool import Pool
+from thinbridge.delivery.sink import Sink
+from thinbridge.delivery.terms import DeliveryLimits, Terms
+from thinbridge.delivery.token import Token
+from thinbridge.delivery.watch import Watch
+from thinbridge.events import Event
+from thinbridge.routes import Destination
+
+
+class Delivery:
+    """POSTs events to sinks. Made anywhere, used on one loop; `close` it at the end.
+
+    Args:
+        limits: what all deliveries may take together.
+        overrides: attributes that replace those of every event (`K_CE_OVERRIDES`), names already valid.
+        token_file: where the bearer token for the sinks lies, `/oidc/token`; dead-letter sinks don't get it, it is not
+            made out to them.
+        observe: told every verdict and its seconds; must not raise.
+        rng: where the chance of pauses comes from, in [0, 1).
+    """
+
+    loop: asyncio.AbstractEventLoop
+    watch: Watch
+
+    def __init__(
+        self,
+        limits: DeliveryLimits | None = None,
+        *,
+        overrides: Mapping[str, str] | None = None,
+        token_file: str | None = None,
+        observe: Callable[[Verdict, float], None] | None = None,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self.limits = limits or DeliveryLimits()
+        self.rng = rng
+        self.in_flight = 0
+        """Events whose verdict is not out; those of `OVERLOADED` never count."""
+        self.counters: Counter[str] = Counter()
+        """Every verdict by its value, every failed attempt by its `Failure`'s name, and `retried`, `stale`,
+        `unreadable`, `dead_letters`, `dead_letters_failed`."""
+        self._overrides = dict(overrides or {})
+        self._token = Token(token_file) if token_file else None
+        self._observe = observe
+        self._pools: dict[Destination, Pool] = {}
+        self._closed = False
+
+    @property
+    def sinks(self) -> list[Sink]:
+        """Every destination so far, and how it fares: for `/health/ready`."""
+        return [pool.sink for pool in self._pools.values()]
+
+    def deliver(self, event: Event, terms: Terms, deadline: float, done: Callable[[Answer], None]) -> Handle:
+        """Start a delivery; it goes on whatever happens to the device.
+
+        Args:
+            event: what; not to be changed afterwards.
+            terms: how.
+            deadline: loop time at which the verdict is out at the latest; a dead letter may take 10 s more.
+            done: told the verdict, exactly once, on the loop, never before this returns; must not raise.
+        """
+        if not self._pools:
+            self._start()
+        now = self.loop.time()
+        if self._overrides:
+            event = Event(event.attributes | self._overrides, event.data)
+        pool = self._pools.get(terms.sink) or self._pool(terms.sink)
+        handle = Handle(self, pool, self._token, event, terms, deadline, self._over, done)
+        refusal = self._refusal(pool, now, deadline)
+        if refusal is not None:
+            self.counters[refusal.verdict.value] += 1
+            self.loop.call_soon(done, refusal)
+        else:
+            self.in_flight += 1
+            handle.begin(now)
+        return handle
+
+    async def close(self) -> None:
+        """End what is left, as `CANCELLED`, and close every socket; for the end of a drain. May be called twice."""
+        self._closed = True
+        if self._pools:
+            for handle in self.watch.close():
+                handle.cancel()
+            await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+    def _start(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.watch = Watch(self.loop)
+
+    def _pool(self, destination: Destination) -> Pool:
+        pool = self._pools[destination] = Pool(Sink(destination), self.limits, self.loop)
+        return pool
+
+    def _refusal(self, pool: Pool, now: float, deadline: float) -> Answer | None:
+        """Why an event is not even tried."""
+        if self._closed:
+            return Answer(Verdict.CANCELLED)
+        if self.in_flight >= self.limits.deliveries or pool.waiting >= self.limits.waiting:
+            return Answer(Verdict.OVERLOADED, retry_after=self.limits.retry_after)
+        return Answer(Verdict.UNREACHED) if deadline <= now else None
+
+    def _over(self, handle: Handle, answer: Answer) -> None:
+        """A sink's verdict."""
+        self.watch.discard(handle)
+        dead_letter = handle.terms.dead_letter
+        if dead_letter is not None and answer.verdict in deadletter.UNDELIVERED:
+            self._dead_letter(handle, answer, dead_letter)
+        else:
+            self._tell(handle, answer)
+
+    def _dead_letter(self, handle: Handle, answer: Answer, sink: Destination) -> None:
+        pool = self._pools.get(sink) or self._pool(sink)
+        event = deadletter.letter(handle.event, handle.sink.url, answer)
+        now = self.loop.time()
+        terms, deadline = deadletter.terms(sink, handle.terms), now + deadletter.TIMEOUT
+        over = partial(self._dead_lettered, handle, answer)
+        Handle(self, pool, None, event, terms, deadline, over, handle.done).begin(now)
+
+    def _dead_lettered(self, handle: Handle, answer: Answer, letter: Handle, receipt: Answer) -> None:
+        """The dead-letter sink's verdict; a refusal stays one, since its sender is told so."""
+        self.watch.discard(letter)
+        if receipt.verdict is Verdict.CANCELLED:
+            answer = receipt
+        elif receipt.verdict is not Verdict.ACCEPTED:
+            self.counters["dead_letters_failed"] += 1
+        else:
+            self.counters["dead_letters"] += 1
+            if answer.verdict is not Verdict.REFUSED:
+                answer = Answer(Verdict.DEAD_LETTERED)
+        self._tell(handle, answer)
+
+    def _tell(self, handle: Handle, answer: Answer) -> None:
+        self.in_flight -= 1
+        self.counters[answer.verdict.value] += 1
+        if self._observe is not None:
+            self._observe(answer.verdict, self.loop.time() - handle.since)
+        handle.done(answer)

@@ -1,0 +1,199 @@
+"""One event on its way to one sink: attempts, the pauses between them, the verdict.
+
+Made by `Delivery`, one per event and one per dead letter. Callbacks only, no task and no future, since every message
+has one of these. It is always in one of four states: it waits for a connection, for an answer (`_connection`), for
+the next attempt (`_timer`), or it is over.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from math import inf
+from typing import Protocol
+
+from thinbridge.delivery import retry
+from thinbridge.delivery.answer import Answer, Verdict
+from thinbridge.delivery.http import Connection, Headers
+from thinbridge.delivery.pool import Pool
+from thinbridge.delivery.request import build
+from thinbridge.delivery.retry import Failure, Ruling
+from thinbridge.delivery.sink import Sink
+from thinbridge.delivery.terms import DeliveryLimits, Terms
+from thinbridge.delivery.token import Token
+from thinbridge.delivery.watch import Watch
+from thinbridge.errors import DecodeError
+from thinbridge.events import Event, decode
+
+
+class Office(Protocol):
+    """What handles share: the `Delivery` that made them."""
+
+    loop: asyncio.AbstractEventLoop
+    watch: Watch
+    limits: DeliveryLimits
+    counters: Counter[str]
+    rng: Callable[[], float]
+
+
+class Handle:
+    """One event's delivery to one sink.
+
+    Args:
+        office: what it shares with the others.
+        pool: the sink's connections.
+        token: what proves who we are, None if nothing does.
+        event: what is delivered.
+        terms: how; `sink` is the pool's.
+        deadline: loop time at which it is over, one way or the other.
+        over: told the verdict, once, last.
+        done: for whom; the handle only keeps it.
+    """
+
+    __slots__ = (
+        "_connection", "_office", "_over", "_pool", "_reached", "_renewed", "_timer", "_token", "attempts", "deadline",
+        "done", "due", "event", "since", "terms",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        office: Office,
+        pool: Pool,
+        token: Token | None,
+        event: Event,
+        terms: Terms,
+        deadline: float,
+        over: Callable[["Handle", Answer], None],
+        done: Callable[[Answer], None],
+    ) -> None:
+        self._office, self._pool, self._token, self._over = office, pool, token, over
+        self.event, self.terms, self.deadline, self.done = event, terms, deadline, done
+        self.attempts = 0
+        """How many have begun; a repeat because of a stale connection is not one."""
+        self.since = 0.0
+        """Loop time of the beginning."""
+        self.due = inf
+        """Loop time at which the attempt is ended; `Watch` looks at it."""
+        self._connection: Connection | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._reached = False  # an attempt wrote its request: the function may have seen it
+        self._renewed = False  # this attempt has had its new connection in place of a stale one
+
+    @property
+    def sink(self) -> Sink:
+        """Where it goes."""
+        return self._pool.sink
+
+    def begin(self, now: float) -> None:
+        """The first attempt, or the next."""
+        if not self.attempts:
+            self.since = now
+        self.attempts += 1
+        self._timer, self._renewed = None, False
+        due = now + self.terms.attempt_timeout
+        self.due = due if due < self.deadline else self.deadline
+        self._office.watch.add(self)
+        connection = self._pool.acquire(self)
+        if connection is not None:
+            self.connected(connection)
+
+    def cancel(self) -> None:
+        """The bridge stops: over, as `CANCELLED`, wherever it is."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._leave()
+        self._over(self, Answer(Verdict.CANCELLED))
+
+    def expired(self, now: float) -> None:
+        """The attempt has had its time; called by `Watch`."""
+        self._missed(self._leave(), now)
+
+    # --- what the pool and the connection say ----------------------------------------------------------------
+
+    def connected(self, connection: Connection) -> None:
+        """Send it."""
+        self._connection, self._reached = connection, True
+        token, sink = self._token, self._pool.sink
+        authorization = token.line(self._office.loop.time()) if token is not None else ""
+        connection.request(build(sink, self.event, self.terms.content, authorization), self)
+
+    def answering(self) -> None:
+        """An answer has begun: the rest of it has less time than a function has to begin."""
+        due = self._office.loop.time() + self._office.limits.read
+        if due < self.due:
+            self.due = due
+            self._office.watch.add(self)
+
+    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+        """The attempt has an answer."""
+        self._connection = None
+        if status == 202:  # Knative: accepted, and never a reply, whatever it holds
+            headers, body = [], b""
+        event, readable = None, True
+        try:
+            event = _event(headers, body)
+        except DecodeError:
+            headers, body, readable = [], b"", False
+            self._office.counters["unreadable"] += 1
+        ruling = retry.of_status(status, event is not None)
+        if ruling is retry.ACCEPTED and not readable:
+            ruling = retry.UNUSABLE
+        if not ruling.again:
+            if self._pool.sink.error is not None:
+                self._pool.sink.well()
+            self._over(self, Answer(ruling.verdict, status, headers, body, event))
+            return
+        self._pool.sink.failing(f"answered {status}", time.time())
+        asked = retry.retry_after(status, headers, time.time)
+        self._again(ruling, Answer(ruling.verdict, status, headers, body, event, asked), self._office.loop.time())
+
+    def failed(self, failure: Failure) -> None:
+        """The attempt has no connection, or lost it."""
+        self._connection = None
+        if failure is Failure.STALE and not self._renewed:
+            self._renewed = True
+            self._office.counters["stale"] += 1
+            self._pool.renew(self)
+        else:
+            self._missed(failure, self._office.loop.time())
+
+    # --- what follows ------------------------------------------------------------------------------------------
+
+    def _leave(self) -> Failure:
+        """Give up what it waits for; what that is called."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            self._pool.forget(self)
+            return Failure.NO_CONNECTION
+        connection.abandon()
+        return Failure.TIMEOUT
+
+    def _missed(self, failure: Failure, now: float) -> None:
+        self._pool.sink.failing(failure.value, time.time())
+        self._office.counters[failure.name.lower()] += 1
+        ruling = retry.of_failure(failure)
+        self._again(ruling, Answer(ruling.verdict if self._reached else Verdict.UNREACHED), now)
+
+    def _again(self, ruling: Ruling, answer: Answer, now: float) -> None:
+        """Another attempt, if that may help and there is time; else this was the verdict."""
+        terms = self.terms
+        if ruling.again and (terms.retries is None or self.attempts <= terms.retries):
+            pause = retry.pause(self.attempts - 1, terms.pause, terms.pause_max, self._office.rng())
+            at = now + max(pause, answer.retry_after or 0.0)
+            if at < self.deadline:
+                self.due = inf
+                self._timer = self._office.loop.call_at(at, self.begin, at)
+                self._office.counters["retried"] += 1
+                return
+        self._over(self, answer)
+
+
+def _event(headers: Headers, body: bytes) -> Event | None:
+    """The event of an answer.
+
+    Raises:
+        DecodeError: it can't be read: compressed though we asked for none, or no event though it claims one.
+    """
+    if body and any(name == b"content-encoding" and value.lower() != b"identity" for name, value in headers):
+        raise DecodeError("compressed answer")
+    return decode(headers, body)

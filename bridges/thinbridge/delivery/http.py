@@ -1,0 +1,195 @@
+"""One HTTP/1.1 connection to a sink: a request out, its answer in, then the next one. Parsed by httptools (llhttp).
+
+Made by `pool`, used by `handle`. Everything that comes in is untrusted: bounded, and any deviation from HTTP ends the
+connection, since whatever followed might be read as the answer to someone else's request.
+"""
+
+import asyncio
+from typing import Protocol, cast
+
+import httptools
+
+from thinbridge.delivery.retry import Failure
+from thinbridge.delivery.terms import DeliveryLimits
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Client(Protocol):
+    """Who waits for the answer. Exactly one of `answered` and `failed` is called per request, unless abandoned."""
+
+    def answering(self) -> None:
+        """The answer has begun and is not complete; called at most once."""
+
+    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+        """The answer is complete; header names are in lower case."""
+
+    def failed(self, failure: Failure) -> None:
+        """There will be none: `STALE`, `LOST`, `MALFORMED` or `TOO_LARGE`."""
+
+
+class Owner(Protocol):
+    """Where connections come from and go back to."""
+
+    def release(self, connection: "Connection") -> None:
+        """It can take another request."""
+
+    def drop(self, connection: "Connection") -> None:
+        """It is closed or about to be; may be called twice."""
+
+
+class _TooLarge(Exception):
+    """Leaves a parser callback, which stops the parser."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one request at a time; never pipelined.
+
+    Args:
+        owner: its pool.
+        limits: what an answer may take.
+        gone: done when the socket is closed.
+    """
+
+    __slots__ = (
+        "_body", "_bound", "_complete", "_fields", "_headers", "_keep", "_limits", "_owner", "_parser", "_received",
+        "_reused", "_size", "_transport", "client", "gone", "resting",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner, limits: DeliveryLimits, gone: asyncio.Future[None]) -> None:
+        self._owner, self._limits, self.gone = owner, limits, gone
+        self._parser = httptools.HttpResponseParser(self)
+        self.client: Client | None = None
+        self.resting = False
+        """Nobody has used it since the pool's last sweep; the pool's own note."""
+        self._reused = False
+
+    def request(self, data: bytes, client: Client) -> None:
+        """Send a request. The connection must be free."""
+        self.client = client
+        self._fields: Headers = []
+        self._headers: Headers | None = None  # None until they are complete
+        self._body: list[bytes] = []
+        self._size = self._received = 0
+        self._bound = self._limits.head
+        self._complete = False
+        self._transport.write(data)
+
+    @property
+    def closing(self) -> bool:
+        """It can't take a request any more."""
+        return self._transport.is_closing()
+
+    def abandon(self) -> None:
+        """Nobody waits any more: close at once, tell nobody."""
+        self.client = None
+        self._close()
+
+    def _close(self) -> None:
+        self._owner.drop(self)
+        self._transport.abort()
+
+    # --- asyncio.Protocol ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected, TLS done."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """A piece of the answer; on a free connection, nothing that we asked for."""
+        if self.client is None:
+            self._close()
+            return
+        first, self._received = not self._received, self._received + len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            self._fail(Failure.TOO_LARGE)
+            return
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._keep = False  # after a complete answer it is only what follows that is no HTTP
+            if not self._complete:
+                self._fail(Failure.MALFORMED)
+                return
+        if self._complete:
+            self._finish()
+        elif self._received > self._bound:
+            self._fail(Failure.TOO_LARGE)
+        elif first:
+            self.client.answering()
+
+    def eof_received(self) -> None:
+        """The sink closes; an answer without a length ends here (RFC 9112 §6.3)."""
+        if self.client is None:
+            self._close()
+        elif self._headers is not None and _ends_with_connection(self._headers):
+            self._keep = False
+            self._finish()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed, by whomever."""
+        client, self.client = self.client, None
+        self._owner.drop(self)
+        self.gone.set_result(None)
+        if client is not None:
+            client.failed(Failure.STALE if self._reused and not self._received else Failure.LOST)
+
+    # --- httptools -----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Once per answer; again after a complete one: an answer that nobody asked for."""
+        if self._complete:
+            self._keep = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which is read and forgotten."""
+        self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Weigh them."""
+        fields, limits = self._fields, self._limits
+        if len(fields) > limits.headers or (
+            self._received > limits.head and sum(len(name) + len(value) for name, value in fields) > limits.head
+        ):
+            raise _TooLarge
+        self._headers, self._fields = fields, []
+        self._bound = limits.head + 2 * limits.body  # framing of chunks counts, too, or they could go on for ever
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._size += len(data)
+        if self._size > self._limits.body:
+            raise _TooLarge
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """An answer, or an interim one (1xx), which is ignored (RFC 9110 §15.2)."""
+        if self._parser.get_status_code() < 200:
+            self._headers = None
+            return
+        self._complete = True
+        self._keep = self._parser.should_keep_alive()
+
+    # --- ends ----------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        client, self.client = self.client, None
+        assert client is not None
+        assert self._headers is not None
+        status, headers, body = self._parser.get_status_code(), self._headers, b"".join(self._body)
+        if self._keep and not self._transport.get_write_buffer_size():  # an early answer leaves half a request behind
+            self._reused = True
+            self._owner.release(self)
+        else:
+            self._close()
+        client.answered(status, headers, body)
+
+    def _fail(self, failure: Failure) -> None:
+        client, self.client = self.client, None
+        assert client is not None
+        self._close()
+        client.failed(failure)
+
+
+def _ends_with_connection(headers: Headers) -> bool:
+    return not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)

@@ -1,0 +1,24 @@
+"""An event as the bytes of a request; called once per attempt."""
+
+from thinbridge.contract import TRACEPARENT
+from thinbridge.delivery.sink import Sink
+from thinbridge.events import Event, encode
+from thinbridge.routes import Content
+
+
+def build(sink: Sink, event: Event, content: Content, authorization: str = "") -> bytes:
+    """The request that delivers an event.
+
+    Args:
+        sink: where to.
+        event: what.
+        content: in which mode.
+        authorization: the header line with its CRLF, empty if there is none.
+    """
+    lines, body = encode(event, content)
+    trace = event.attributes.get(TRACEPARENT)
+    if (
+        trace is not None and trace.isascii() and trace.isprintable()
+    ):  # W3C Trace Context §3.2; the attribute repeats it
+        lines += f"traceparent: {trace}\r\n"
+    return f"{sink.head}{authorization}{lines}content-length: {len(body)}\r\n\r\n".encode() + body

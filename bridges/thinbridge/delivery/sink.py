@@ -1,0 +1,76 @@
+"""A destination, parsed once: where to connect, the head that every request to it begins with, and how it fares.
+
+Made by `Delivery` at the first event for it. The head holds nothing that a device sent: a POST's target is always one
+that the operator configured.
+"""
+
+import ssl
+from functools import cached_property
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from thinbridge import __version__
+from thinbridge.routes import Destination
+
+_URL: Final = "!#$%&'()*+,/:;=?@[]~"
+"""What a URL may hold beside letters, digits and `-._` (RFC 3986 §2.2), and the `%` of what is encoded already."""
+
+
+class Sink:
+    """Somewhere that events are POSTed to.
+
+    Args:
+        destination: its URL, http or https and validated by the settings, and the authorities to trust.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        url = urlsplit(destination.uri)
+        host = (url.hostname or "").encode("idna").decode() if not (url.hostname or "").isascii() else url.hostname
+        self.secure = url.scheme == "https"
+        self.host = host or ""
+        self.port = url.port or (443 if self.secure else 80)
+        authority = f"[{self.host}]" if ":" in self.host else self.host
+        if url.port is not None:
+            authority += f":{url.port}"
+        path = quote(url.path or "/", _URL)
+        self.url = f"{url.scheme}://{authority}{path}"
+        """Without user, query and fragment: safe to show."""
+        target = path + (f"?{quote(url.query, _URL)}" if url.query else "")
+        self.head = (
+            f"POST {target} HTTP/1.1\r\n"
+            f"host: {authority}\r\n"
+            f"user-agent: thinbridge/{__version__}\r\n"
+            "accept: */*\r\n"
+            "accept-encoding: identity\r\n"  # the bridge never decompresses
+            "prefer: reply\r\n"  # Knative: the sender will use a reply event
+        )
+        self.failing_since: float | None = None
+        """Unix time since when no attempt had an answer to build on; None: it is well, or not tried yet."""
+        self.error: str | None = None
+        """Why, as a fixed phrase; never bytes of the sink."""
+        self._ca_certs = destination.ca_certs
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext | None:
+        """Verifies name and chain, by the system's authorities and the destination's own; None for http.
+
+        Raises:
+            ssl.SSLError: `ca_certs` is no PEM.
+        """
+        if not self.secure:
+            return None
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        if self._ca_certs:
+            context.load_verify_locations(cadata=self._ca_certs)
+        return context
+
+    def well(self) -> None:
+        """It answered."""
+        self.failing_since = self.error = None
+
+    def failing(self, error: str, clock: float) -> None:
+        """It did not, at this unix time."""
+        self.error = error
+        if self.failing_since is None:
+            self.failing_since = clock

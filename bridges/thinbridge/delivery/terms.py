@@ -1,0 +1,54 @@
+"""What a delivery may take: the terms of a route, and the limits of the whole bridge."""
+
+from dataclasses import dataclass
+
+from thinbridge.routes import Content, Destination
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an event is delivered; the bridge makes one per route, and keeps it."""
+
+    sink: Destination
+    dead_letter: Destination | None = None
+    """Where an event goes that the sink did not take, with `knativeerrordest`, `-code` and `-data`."""
+    content: Content = Content.AUTO
+    attempt_timeout: float = 60.0
+    """Seconds that one attempt may take, the wait for a connection included: a cold start takes 5–30 s."""
+    retries: int | None = 3
+    """Attempts after the first; None: as many as there is time for."""
+    pause: float = 0.2
+    """Seconds before the first retry, doubled for each one after it, times a random share of it (full jitter): devices
+    that failed together don't come back together. 0.2 is what Knative's brokers have."""
+    pause_max: float = 30.0
+    """Seconds that a pause grows to; half of it is how late, on average, a sink's return is noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryLimits:
+    """What all deliveries of a bridge may take together."""
+
+    deliveries: int = 4096
+    """Events on their way, those that pause before a retry included; more are `OVERLOADED`. Events of 1 kB take about
+    10 MB; at 1,000 a second it holds a cold start of four seconds."""
+    waiting: int = 2048
+    """Events that wait for a connection to one sink; more are `OVERLOADED`, so that a sink that hangs leaves the other
+    half of `deliveries` to the others."""
+    connections: int = 256
+    """Connections to one sink: two pods' worth of Knative's default concurrency (100), and a quarter of the usual limit
+    of 1,024 file descriptors, which listeners share. Each carries one request at a time."""
+    idle: float = 30.0
+    """Seconds after which an unused connection is closed, at the latest. Shorter than the minutes of queue-proxy and
+    Envoy; servers with less patience (gunicorn: 2 s) are covered by the retry of a stale connection."""
+    connect: float = 5.0
+    """Seconds for name, TCP and TLS together: two lost SYNs (1 s + 2 s) still get through."""
+    read: float = 15.0
+    """Seconds between the first byte of an answer and its last: a function is slow before it answers, not after."""
+    head: int = 32 * 1024
+    """Bytes of an answer's headers; servers' own limits are 8–64 kB."""
+    headers: int = 100
+    """Number of an answer's headers, as gunicorn limits a request's."""
+    body: int = 1024 * 1024
+    """Bytes of an answer's body: no device protocol here sends more to a device in one message."""
+    retry_after: float = 2.0
+    """Seconds that an `OVERLOADED` answer asks for: what a full queue takes at 2,000 events a second."""
