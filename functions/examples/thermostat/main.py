@@ -13,11 +13,14 @@ from thinbridge_functions import Event, Reply, handler, push, reject
 
 @dataclass
 class Room:
+    """What the function knows of a room."""
+
     setpoint: float = 20.0
     temperature: float | None = None
     replyto: str | None = None  # reaches the device that sent the last reading
 
     def state(self) -> dict[str, Any]:
+        """What devices are told."""
         return {"setpoint": self.setpoint, "heating": self.temperature is not None and self.temperature < self.setpoint}
 
 
