@@ -1,0 +1,141 @@
+"""MQTT 3.1.1 and 5, terminated by the bridge: devices connect to it as to a broker; there is none.
+
+A PUBLISH becomes an event; its PUBACK waits until the sink has accepted it. A device hears what functions answer and
+what is pushed to it, and nothing from other devices. Found through the registry; driven by `thinbridge.shells.stream`.
+
+    wire, properties, codec, connect   bytes ↔ packets, both versions
+    topics, reasons                    names, filters, codes
+    greeting                           a connection until its CONNECT is answered
+    session                            an MQTT Session, which outlives its connections
+    inbound, cloudevents               what the device publishes: the window of PUBACKs; events of its own making
+    outbound                           what goes to the device
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar, NamedTuple
+
+from thinbridge import contract
+from thinbridge.errors import SettingsError
+from thinbridge.protocols.base import Decision, Entropy, EventType, Path, Protocol, Session, Transport
+from thinbridge.protocols.mqtt.connect import Connect
+from thinbridge.protocols.mqtt.greeting import Greeting
+from thinbridge.protocols.mqtt.session import MQTTSession
+
+__all__ = ["MQTT", "Greeting", "MQTTSession", "MQTTSettings"]
+
+
+@dataclass(frozen=True)
+class MQTTSettings:
+    """Keys of an `mqtt://` listener."""
+
+    max_packet: int = 262_144
+    """Bytes of a packet from a device; larger ones are refused before they are kept (0x95). Device messages are small;
+    events above 256 KiB do not pass most sinks."""
+    connect_max: int = 4096
+    """Bytes of a CONNECT: nobody is authenticated yet. A client id, credentials and a will fit."""
+    connect_timeout: float = 5.0
+    """Seconds from the connection to a whole CONNECT, so that silent connections don't pile up."""
+    packet_timeout: float = 60.0
+    """Seconds for a packet that has begun: 256 KiB pass at 4.4 kB/s, a byte a second does not."""
+    window: int = 64
+    """QoS 1 messages of one connection that may wait for their PUBACK (MQTT 5: the Receive Maximum announced): wider
+    than clients' usual 20, so that a PINGREQ behind a full client window is still read."""
+    held: int = 262_144
+    """Bytes of QoS 1 messages past the window that are kept (3.1.1 has no Receive Maximum) before reading pauses."""
+    qos0_open: int = 256
+    """QoS 0 messages of one Session that may wait for their answers; more are dropped, counted, as QoS 0 allows."""
+    session_expiry: int = 86_400
+    """Seconds that a Session without a connection is kept at most: a device that sleeps for a night finds its own.
+    It lives in memory, so a restart ends it anyway."""
+    offline_sessions: int = 10_000
+    """Sessions without a connection; over it the one that is offline for longest ends (about 3 kB each, and what
+    is queued)."""
+    keep_alive: int = 3600
+    """Seconds: the longest keep-alive that a MQTT 5 client is granted (Server Keep Alive), so that a dead connection
+    is found within the 90 minutes. 3.1.1 clients choose their own."""
+    topic_aliases: int = 16
+    """Topic aliases that a device may use on a connection (MQTT 5); each keeps one topic of up to 1 kB."""
+    subscriptions: int = 100
+    """Topic filters of a Session; every message to the device is matched against those with wildcards."""
+    outbound_queue: int = 100
+    """Messages kept for a device that is offline or slow; more are refused (BUSY)."""
+    outbound_bytes: int = 1_048_576
+    """Bytes of them."""
+    outbound_window: int = 32
+    """QoS 1 messages to a device that may wait for its PUBACK; its own Receive Maximum may be smaller."""
+    replies: int = 64
+    """Exchanges of a Session whose Response Topic is remembered after the PUBACK: for a later answer (mode `later`)
+    and for what is pushed to the exchange; over it the oldest is forgotten."""
+    reply_for: float = 900.0
+    """Seconds for which an exchange in mode `later` stays open; as long as a delivery tries (`retry_for`)."""
+    on_refused: str = "ack"
+    """What a 3.1.1 device hears when the function refuses its message: `ack`, a PUBACK (the function saw it), or
+    `close`, which makes clients try again."""
+    structured_311: bool = False
+    """Read 3.1.1 payloads as CloudEvents in JSON (CloudEvents MQTT binding §3.2): 3.1.1 has no content type, so
+    a listener must say that its devices send nothing else."""
+
+    def __post_init__(self) -> None:
+        """Check what MQTT itself bounds."""
+        for key in ("window", "outbound_window"):
+            if not 0 < getattr(self, key) <= 0xFFFF:
+                raise SettingsError(key, getattr(self, key), "a number from 1 to 65535 (MQTT 5 §3.1.2.11.3)")
+        if self.on_refused not in ("ack", "close"):
+            raise SettingsError("on_refused", self.on_refused, "ack or close")
+
+
+class Entry(NamedTuple):
+    """Where a CONNECT leads."""
+
+    session: MQTTSession
+    present: bool
+    """It was there before (Session Present)."""
+    ended: MQTTSession | None = None
+    """The one that a clean start ended; it has something to say."""
+
+
+class MQTT(Protocol):
+    """A listener; holds the Sessions by client identifier."""
+
+    name: ClassVar[str] = "mqtt"
+    transport = Transport.STREAM
+    port = 1883
+    event_types = (
+        EventType(contract.MQTT_MESSAGE, "a message that a device published", contract.MQTT_ATTRIBUTES),
+        EventType(contract.MQTT_WILL, "the will of a device that was lost", contract.MQTT_ATTRIBUTES),
+    )
+    Settings = MQTTSettings
+    settings: MQTTSettings
+
+    def __init__(self, settings: MQTTSettings, entropy: Entropy, name: str = "") -> None:
+        super().__init__(settings, entropy, name)
+        self.sessions: dict[str, MQTTSession] = {}
+        """By client identifier, connected or not."""
+        self.offline: dict[str, MQTTSession] = {}
+        """Those without a connection, the one that is offline for longest first."""
+
+    def open(self, key: Hashable, path: Path, now: float) -> Session:
+        """A connection's first session: it waits for the CONNECT."""
+        return Greeting(self, path, now)
+
+    def enter(self, connect: Connect, decision: Decision, path: Path, now: float) -> Entry | None:
+        """The Session that a CONNECT is for; None: the client identifier belongs to somebody else."""
+        found = self.sessions.get(connect.client_id)
+        if found is None:
+            return Entry(MQTTSession(self, connect, decision, path), present=False)
+        if found.identity != (decision.identity or path.identity):
+            self.counters["takeover_refused"] += 1
+            return None
+        if not connect.clean:
+            return Entry(found, present=True)
+        found.replaced(now)  # MQTT-3.1.2-4
+        return Entry(MQTTSession(self, connect, decision, path), present=False, ended=found)
+
+    def overflow(self) -> MQTTSession | None:
+        """Too many Sessions without a connection: the one to end, idle ones first."""
+        if len(self.offline) <= self.settings.offline_sessions:
+            return None
+        oldest = list(islice(self.offline.values(), 16))
+        return next((session for session in oldest if not session.busy), oldest[0])

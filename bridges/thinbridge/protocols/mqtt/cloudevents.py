@@ -1,0 +1,180 @@
+"""What a device's PUBLISH says as an event: its own CloudEvent (CloudEvents MQTT binding v1.0), or a plain message.
+
+Called by the session for every PUBLISH that has properties, or whose listener reads 3.1.1 payloads as events.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from thinbridge import contract
+from thinbridge.errors import DecodeError
+from thinbridge.protocols.mqtt import properties, reasons, topics
+from thinbridge.protocols.mqtt.codec import Publish
+
+_REQUIRED: Final = frozenset(("id", "source", "specversion", "type"))
+_NAME = re.compile("[a-z0-9]{1,64}")
+_BRIDGE = re.compile("(.*:)?(//[^/]*)?/apis/v1/namespaces/[^/]*/bridges/")
+"""The path of a bridge's `source` (`contract.source`), whatever stands in front of it."""
+
+_STRUCTURED: Final = "application/cloudevents"
+
+
+@dataclass(slots=True)
+class Message:
+    """A PUBLISH in the words of `Inbound`."""
+
+    data: bytes
+    content_type: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    event: Mapping[str, str] | None = None
+    response: str | None = None
+    correlation: bytes | None = None
+    expires: float | None = None
+
+
+def flags(publish: Publish) -> dict[str, str]:
+    """`mqttqos`, and `mqttretain` and `mqttdup` where set."""
+    attributes = {"mqttqos": str(publish.qos)}
+    if publish.retain:
+        attributes["mqttretain"] = "true"
+    if publish.dup:
+        attributes["mqttdup"] = "true"
+    return attributes
+
+
+_PLAIN: Final[tuple[Mapping[str, str], ...]] = tuple(
+    flags(Publish("", b"", first >> 1 & 3, first & 1 == 1, first & 8 == 8)) for first in range(16)
+)
+
+
+def plain(publish: Publish) -> Message:
+    """A message without properties: its attributes are shared, made once for each combination of flags."""
+    return Message(publish.data, None, _PLAIN[publish.dup << 3 | publish.qos << 1 | publish.retain])
+
+
+def read(publish: Publish) -> Message:
+    """A MQTT 5 PUBLISH.
+
+    Raises:
+        DecodeError: it names what can't be (the code is for its PUBACK), or claims to be an event and is none.
+    """
+    values = publish.properties
+    message = Message(publish.data, _content_type(values), flags(publish))
+    message.response = _response(values)
+    message.correlation = values.get(properties.CORRELATION_DATA)
+    message.expires = values.get(properties.MESSAGE_EXPIRY)
+    users: Sequence[tuple[str, str]] = values.get(properties.USER, ())
+    if (message.content_type or "").lower().startswith(_STRUCTURED):
+        read_structured(message)
+    elif users and _REQUIRED.issubset(name for name, _ in users):
+        users = _read_binary(message, users)
+    if users:
+        message.attributes = {**message.attributes, "mqttuserprops": json.dumps(users, separators=(",", ":"))}
+    return message
+
+
+def _response(values: Mapping[int, Any]) -> str | None:
+    """A Response Topic is published to: not `$…`, which is the server's own (§4.7.2), and within the limits."""
+    topic: str | None = values.get(properties.RESPONSE_TOPIC)
+    if topic is not None and (topic.startswith("$") or not topics.is_name(topic)):
+        raise DecodeError("response_topic_invalid", reasons.TOPIC_INVALID)
+    return topic
+
+
+def _content_type(values: Mapping[int, Any]) -> str | None:
+    """A Content Type becomes an HTTP header: printable, short."""
+    value: str | None = values.get(properties.CONTENT_TYPE)
+    if value and not (value.isascii() and value.isprintable() and len(value) <= 256):
+        raise DecodeError("content_type_invalid", reasons.PAYLOAD_FORMAT)
+    return value or None
+
+
+def _read_binary(message: Message, users: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Binary mode (§3.1): User Properties that can be attributes are; the others are returned."""
+    event: dict[str, str] = {}
+    others: list[tuple[str, str]] = []
+    for name, value in users:
+        if _NAME.fullmatch(name) and name not in event and name not in ("data", "datacontenttype"):
+            event[name] = value
+        elif name != "datacontenttype":  # Content Type says it (§3.1.1); some list it here too
+            others.append((name, value))
+    message.event = _checked(event)
+    return others
+
+
+def read_structured(message: Message) -> None:
+    """Structured mode (§3.2), JSON: the payload is the whole event.
+
+    Raises:
+        DecodeError: it is none, or in a format that is not JSON.
+    """
+    kind = (message.content_type or "").split(";")[0].strip().lower()
+    if kind not in ("", _STRUCTURED, _STRUCTURED + "+json"):
+        raise _invalid()  # batches do not exist in MQTT (§3), other formats are not ours to read
+    try:
+        document = json.loads(message.data)
+    except (ValueError, RecursionError):
+        raise _invalid() from None
+    if not isinstance(document, dict):
+        raise _invalid()
+    message.content_type, message.data = _payload(document)
+    message.event = _checked({name: _text(value) for name, value in document.items() if value is not None})
+
+
+def _payload(document: dict[str, Any]) -> tuple[str | None, bytes]:
+    """`datacontenttype` and the bytes of `data` or `data_base64` (CloudEvents JSON format §3.1)."""
+    media: Any = document.pop("datacontenttype", None)
+    encoded = document.pop("data_base64", None)
+    has_data = document.get("data") is not None
+    data = document.pop("data", None)
+    if media is not None and not (isinstance(media, str) and media.isascii() and media.isprintable()):
+        raise _invalid()
+    if encoded is not None:
+        if has_data or not isinstance(encoded, str):
+            raise _invalid()
+        try:
+            return media, base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            raise _invalid() from None
+    if not has_data:
+        return media, b""
+    essence = (media or "application/json").split(";")[0].strip().lower()
+    try:
+        if isinstance(data, str) and not essence.endswith(("/json", "+json")):
+            return media, data.encode()
+        return media or "application/json", json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    except (UnicodeEncodeError, RecursionError):
+        raise _invalid() from None
+
+
+def _text(value: Any) -> str:
+    """An attribute's canonical text (CloudEvents §3.1): strings, integers, booleans."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    raise _invalid()
+
+
+def _checked(event: dict[str, str]) -> Mapping[str, str]:
+    """Valid by CloudEvents §3, and not pretending to come from a bridge."""
+    if event.get("specversion") != "1.0" or not all(event.get(name) for name in _REQUIRED):
+        raise _invalid()
+    if not all(_NAME.fullmatch(name) for name in event):
+        raise _invalid()
+    if not all(topics.is_clean(value) for value in event.values()):
+        raise _invalid()
+    if event["type"].startswith(contract.TYPE_PREFIX) or _BRIDGE.match(event["source"]):
+        raise DecodeError("event_forged", reasons.IMPLEMENTATION)
+    return event
+
+
+def _invalid() -> DecodeError:
+    return DecodeError("event_invalid", reasons.PAYLOAD_FORMAT)

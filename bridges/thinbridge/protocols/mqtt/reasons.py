@@ -1,0 +1,65 @@
+"""MQTT 5 reason codes (§2.4) and what they are elsewhere: in 3.1.1's CONNACK, for a function's refusal.
+
+Used by every module of the package; a code travels in `DecodeError.code` from the codec to the session.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+SUCCESS: Final = 0x00
+GRANTED_QOS_1: Final = 0x01
+DISCONNECT_WITH_WILL: Final = 0x04
+NO_SUBSCRIPTION: Final = 0x11
+UNSPECIFIED: Final = 0x80
+MALFORMED: Final = 0x81
+PROTOCOL_ERROR: Final = 0x82
+IMPLEMENTATION: Final = 0x83
+UNSUPPORTED_VERSION: Final = 0x84
+CLIENT_ID_INVALID: Final = 0x85
+BAD_CREDENTIALS: Final = 0x86
+NOT_AUTHORIZED: Final = 0x87
+SERVER_UNAVAILABLE: Final = 0x88
+SHUTTING_DOWN: Final = 0x8B
+BAD_AUTH_METHOD: Final = 0x8C
+KEEP_ALIVE_TIMEOUT: Final = 0x8D
+TAKEN_OVER: Final = 0x8E
+FILTER_INVALID: Final = 0x8F
+TOPIC_INVALID: Final = 0x90
+RECEIVE_MAXIMUM: Final = 0x93
+ALIAS_INVALID: Final = 0x94
+TOO_LARGE: Final = 0x95
+QUOTA: Final = 0x97
+PAYLOAD_FORMAT: Final = 0x99
+QOS_NOT_SUPPORTED: Final = 0x9B
+NO_SHARED_SUBSCRIPTIONS: Final = 0x9E
+NO_SUBSCRIPTION_IDS: Final = 0xA1
+
+FAILURE: Final = 0x80
+"""Codes from here on say no (§2.4); also 3.1.1's one failure in a SUBACK (MQTT 3.1.1 §3.9.3)."""
+
+CONNACK_311: Final[Mapping[int, int]] = {
+    SUCCESS: 0,
+    UNSUPPORTED_VERSION: 1,
+    CLIENT_ID_INVALID: 2,
+    SERVER_UNAVAILABLE: 3,
+    BAD_CREDENTIALS: 4,
+    NOT_AUTHORIZED: 5,
+}
+"""MQTT 3.1.1 §3.2.2.3: the six return codes; a reason without one closes the connection and says nothing."""
+
+_REFUSED: Final[Mapping[int, int]] = {
+    401: NOT_AUTHORIZED,
+    403: NOT_AUTHORIZED,
+    407: NOT_AUTHORIZED,
+    404: TOPIC_INVALID,
+    410: TOPIC_INVALID,
+    413: QUOTA,  # PUBACK may not say 0x95 (MQTT 5 §3.4.2.1)
+    429: QUOTA,
+    415: PAYLOAD_FORMAT,
+    422: PAYLOAD_FORMAT,
+}
+
+
+def refused(status: int) -> int:
+    """The PUBACK code (MQTT 5 §3.4.2.1) for a function's refusal with this HTTP status."""
+    return _REFUSED.get(status, IMPLEMENTATION)
