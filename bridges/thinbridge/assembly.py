@@ -6,12 +6,12 @@ from dataclasses import replace
 from thinbridge import contract
 from thinbridge.bridge import Bridge, Observer
 from thinbridge.delivery import Delivery, DeliveryLimits
-from thinbridge.inbox import Inbox
+from thinbridge.inbox import Inbox, InboxLimits
 from thinbridge.protocols.base import Endpoint
 from thinbridge.routes import Route, Routes
 from thinbridge.settings import Listener, Settings
 from thinbridge.shells import SHELLS, ShellLimits
-from thinbridge.telemetry import Recorder
+from thinbridge.telemetry import Recorder, registry
 
 OIDC_TOKEN = "/oidc/token"
 """Where a SinkBinding puts the token for its sink; Knative rotates it."""
@@ -25,14 +25,15 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
         observer: sees every message.
     """
     recorder = Recorder()
+    endpoints = [_endpoint(listener, settings) for listener in settings.listen]
     delivery = Delivery(
-        DeliveryLimits(in_flight=settings.limits.deliveries),
+        DeliveryLimits(deliveries=settings.limits.deliveries),
         overrides=settings.ce_overrides,
         token_file=OIDC_TOKEN,
-        observe=recorder.delivery,
+        observe=lambda verdict, seconds: recorder.delivery(verdict.value, seconds),
     )
     bridge = Bridge(
-        [_endpoint(listener, settings) for listener in settings.listen],
+        endpoints,
         delivery,
         Routes([_whole(route, settings) for route in settings.routes], _whole(settings.default_route, settings)),
         source=contract.source(settings.namespace, settings.name),
@@ -40,8 +41,13 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
         recorder=recorder,
         observer=observer,
     )
-    recorder.watch(bridge.endpoints, delivery)
-    bridge.inbox = Inbox(settings.http.host, settings.http.port, bridge, recorder.registry, settings.limits.body)
+    bridge.inbox = Inbox(
+        settings.http.host,
+        settings.http.port,
+        bridge,
+        registry(endpoints, delivery, recorder),
+        InboxLimits(body=settings.limits.body),
+    )
     return bridge
 
 

@@ -111,7 +111,7 @@ class Bridge:
         self._replyto = replyto
         self._mapper = mapping.Mapper(source, entropy)
         self._directory = Directory(entropy, self._base)
-        self._terms: dict[tuple[Route, bool], Terms] = {}
+        self._terms: dict[tuple[int, bool], Terms] = {}  # by the route's identity: hashing its fields takes longer
         self._open = 0
         self._drained: asyncio.Future[None] | None = None
         self._ready = False
@@ -126,7 +126,7 @@ class Bridge:
             SettingsError: a port is taken or a setting can't be used; nothing is left open.
         """
         self._loop = asyncio.get_running_loop()
-        opened: list[Endpoint | Inbox] = []
+        opened: list[Endpoint] = []
         try:
             for endpoint in self.endpoints:
                 await endpoint.open()
@@ -134,8 +134,8 @@ class Bridge:
             if self.inbox is not None:
                 await self.inbox.start()
         except BaseException:
-            for one in reversed(opened):
-                await one.close()
+            for endpoint in opened:
+                await endpoint.close()
             raise
         for endpoint in self.endpoints:
             endpoint.serve(self._on_event)
@@ -189,10 +189,10 @@ class Bridge:
         self.delivery.deliver(event, self._terms_of(route, inbound.at_least_once), now + patience, exchange)
 
     def _terms_of(self, route: Route, at_least_once: bool) -> Terms:
-        terms = self._terms.get((route, at_least_once))
+        terms = self._terms.get((id(route), at_least_once))
         if terms is None:
             assert route.sink is not None, "whoever makes a bridge gives each route its sink"
-            terms = self._terms[route, at_least_once] = Terms(
+            terms = self._terms[id(route), at_least_once] = Terms(
                 route.sink, route.dead_letter, route.content, route.timeout, None if at_least_once else RETRIES
             )
         return terms
@@ -280,7 +280,10 @@ class Bridge:
                 for one in self.endpoints
             ],
             "in_flight": self._open,
-            "sinks": self.delivery.state(),
+            "sinks": [
+                {"url": sink.url, "failing_since": sink.failing_since, "error": sink.error}
+                for sink in self.delivery.sinks
+            ],
         }
 
 
