@@ -1,0 +1,113 @@
+"""The inbox as a server in the bridge's own loop: binds, starts, stops. `bridge` owns it.
+
+Of uvicorn it takes the HTTP protocol (`inbox.connection`), not its `Server`: that one wants the signals, wakes up ten
+times a second and stops in steps of a tenth.
+"""
+
+import asyncio
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from uvicorn import Config
+
+from thinbridge.errors import ListenError
+from thinbridge.inbox.app import App, Gate, InboxLimits
+from thinbridge.inbox.connection import Connection, Floor
+
+BACKLOG = 128
+"""Connections that the kernel holds for us; Linux caps it there by default on old kernels anyway."""
+
+
+class Inbox(Collector):
+    """The HTTP side of one bridge.
+
+    Args:
+        host: address or name to bind.
+        port: 0: any that is free.
+        gate: the way to sessions and health: the bridge.
+        metrics: what `/metrics` shows.
+        limits: see there.
+    """
+
+    def __init__(
+        self, host: str, port: int, gate: Gate, metrics: CollectorRegistry, limits: InboxLimits | None = None
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        """What was turned away, by a fixed name."""
+        self._metrics = metrics
+        self._host, self._port = host, port
+        self._limits = limits or InboxLimits()
+        self._floor = Floor(self._limits, self.counters)
+        self._config = Config(
+            App(gate, metrics, self._limits, self.counters),
+            interface="asgi3",
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            loop="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(self._limits.idle),
+        )
+        self._server: asyncio.Server | None = None
+        self._url = ""
+
+    @property
+    def url(self) -> str:
+        """Where it is reached, with the port it was really given; empty before `start`."""
+        return self._url
+
+    async def start(self) -> None:
+        """Bind and serve.
+
+        Raises:
+            ListenError: the port is taken, or the address is not ours; nothing is left open.
+        """
+        loop = asyncio.get_running_loop()
+        listener = await _bind(self._host, self._port)
+        host, port = listener.getsockname()[:2]
+        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._server = await loop.create_server(lambda: Connection(self._config, self._floor), sock=listener)
+        self._metrics.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """The inbox's own metrics, part of `/metrics` while it runs."""
+        yield GaugeMetricFamily(
+            "thinbridge_inbox_connections", "Open connections of the inbox.", value=len(self._floor.connections)
+        )
+        refused = CounterMetricFamily(
+            "thinbridge_inbox_refused", "What the inbox turned away before it was a push.", labels=["reason"]
+        )
+        for reason, count in self.counters.items():
+            refused.add_metric([reason], count)
+        yield refused
+
+    async def stop(self) -> None:
+        """Free the port, finish the answers that are under way, close the connections; harmless when not started."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.close()
+        self._metrics.unregister(self)
+        await self._floor.clear()
+        await server.wait_closed()
+
+
+async def _bind(host: str, port: int) -> socket.socket:
+    """A listening socket."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = found[0]
+        both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+        raise ListenError("http.listen", f"{host}:{port}", f"{reason}; use another address or port (0: any)") from error
