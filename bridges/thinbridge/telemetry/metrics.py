@@ -7,7 +7,6 @@ our own source. Nothing from the wire becomes a label. The table for users is in
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
 from itertools import accumulate
 from typing import Final, Protocol
 
@@ -76,41 +75,57 @@ class Histogram:
         return list(zip((*map(str, BUCKETS), "+Inf"), accumulate(self.counts), strict=True))
 
 
-class Recorder(Collector):
-    """The metrics of one bridge: counts while messages pass, reads the rest when `registry` is scraped.
+class Recorder:
+    """What the bridge counts while messages pass: a dictionary entry each. The values are those of our own enums."""
 
-    Call `watch` before the first scrape.
-    """
+    __slots__ = ("deliveries", "messages", "pushes")
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        """What `/metrics` shows; not the global one, so that bridges in one process don't meet."""
-        self._messages: Counter[tuple[str, str]] = Counter()
-        self._durations: dict[Enum, Histogram] = {}
-        self._pushes: Counter[str] = Counter()
-        self._sources: Sequence[Source] = ()
-        self._delivery: Deliveries | None = None
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
-
-    def watch(self, sources: Sequence[Source], delivery: Deliveries) -> None:
-        """Read these at every scrape."""
-        self._sources, self._delivery = sources, delivery
+        self.messages: Counter[tuple[str, str]] = Counter()
+        self.deliveries: dict[str, Histogram] = {}
+        self.pushes: Counter[str] = Counter()
 
     def message(self, endpoint: str, outcome: str) -> None:
         """A message was answered, with an `Outcome`'s value."""
-        self._messages[endpoint, outcome] += 1
+        self.messages[endpoint, outcome] += 1
 
-    def delivery(self, verdict: Enum, seconds: float) -> None:
-        """A delivery ended with a `Verdict`, this long after it was asked for."""
-        histogram = self._durations.get(verdict)
+    def delivery(self, verdict: str, seconds: float) -> None:
+        """A delivery ended, with a `Verdict`'s value, this long after it was asked for."""
+        histogram = self.deliveries.get(verdict)
         if histogram is None:
-            histogram = self._durations[verdict] = Histogram()
+            histogram = self.deliveries[verdict] = Histogram()
         histogram.observe(seconds)
 
     def push(self, result: str) -> None:
         """A push ended, with a `PushResult`'s name in lower case."""
-        self._pushes[result] += 1
+        self.pushes[result] += 1
+
+
+def registry(sources: Sequence[Source], delivery: Deliveries, recorder: Recorder) -> CollectorRegistry:
+    """All metrics of one bridge, for its `Inbox`; not the global ones, so that bridges in one process don't meet.
+
+    Args:
+        sources: the endpoints, read at every scrape.
+        delivery: the bridge's delivery, likewise.
+        recorder: what the bridge calls.
+    """
+    registry = CollectorRegistry()
+    registry.register(_BridgeCollector(sources, delivery, recorder))
+    ProcessCollector(registry=registry)
+    return registry
+
+
+class _BridgeCollector(Collector):
+    """Reads everything when somebody scrapes."""
+
+    def __init__(self, sources: Sequence[Source], delivery: Deliveries, recorder: Recorder) -> None:
+        self._sources = sources
+        self._delivery = delivery
+        self._recorder = recorder
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: to be registered is no reason to be read."""
+        return iter(())
 
     def collect(self) -> Iterator[Metric]:
         """Every family, in the order of docs/operations.md."""
@@ -118,12 +133,11 @@ class Recorder(Collector):
         info.add_metric([thinbridge.__version__], 1)
         yield info
         yield from self._endpoints()
-        if self._delivery is not None:
-            yield from self._deliveries(self._delivery)
+        yield from self._deliveries()
         pushes = CounterMetricFamily("thinbridge_pushes", "POSTs to reply addresses, by result.", labels=["result"])
         for result in PushResult:
             name = result.name.lower()
-            pushes.add_metric([name], self._pushes[name])
+            pushes.add_metric([name], self._recorder.pushes[name])
         yield pushes
 
     def _endpoints(self) -> Iterator[Metric]:
@@ -139,25 +153,27 @@ class Recorder(Collector):
             where = [source.name, source.protocol]
             sessions.add_metric(where, source.sessions)
             for outcome in Outcome:
-                count = self._messages[source.name, outcome.value]
+                count = self._recorder.messages[source.name, outcome.value]
                 messages.add_metric([*where, outcome.name.lower()], count)
             for reason, count in _bounded(source.counters):
                 dropped.add_metric([*where, reason], count)
         return iter((sessions, messages, dropped))
 
-    def _deliveries(self, delivery: Deliveries) -> Iterator[Metric]:
-        yield GaugeMetricFamily("thinbridge_deliveries_in_flight", "Deliveries under way.", value=delivery.in_flight)
+    def _deliveries(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "thinbridge_deliveries_in_flight", "Deliveries under way.", value=self._delivery.in_flight
+        )
         events = CounterMetricFamily(
             "thinbridge_delivery_events", "What happened to deliveries: verdicts, retries, …", labels=["reason"]
         )
-        for reason, count in _bounded(delivery.counters):
+        for reason, count in _bounded(self._delivery.counters):
             events.add_metric([reason], count)
         yield events
         seconds = HistogramMetricFamily(
             "thinbridge_delivery_seconds", "How long deliveries took, retries included, by verdict.", labels=["verdict"]
         )
-        for verdict, histogram in self._durations.items():
-            seconds.add_metric([verdict.name.lower()], histogram.cumulated(), histogram.total)
+        for verdict, histogram in self._recorder.deliveries.items():
+            seconds.add_metric([verdict], histogram.cumulated(), histogram.total)
         yield seconds
 
 
