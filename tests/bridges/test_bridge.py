@@ -1,0 +1,274 @@
+"""The bridge: a real delivery to a real sink, endpoints played by the test."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from tests.bridges.stubs import StubEndpoint, StubSession
+from tests.waiting import until
+
+from thinbridge.bridge import Bridge
+from thinbridge.delivery import Answer, Delivery
+from thinbridge.errors import SettingsError
+from thinbridge.events import Event
+from thinbridge.protocols.base import (
+    Authorize,
+    Closed,
+    Decision,
+    Endpoint,
+    Inbound,
+    Opened,
+    Outbound,
+    Outcome,
+    PushResult,
+    Reply,
+    Session,
+)
+from thinbridge.routes import Destination, Mode, Route, Routes
+from thinbridge.testing import function
+from thinbridge.testing.function import Sink
+
+MESSAGE = Inbound(1, "dev.thinbridge.udp.datagram", "udp", {}, None, b"21.5")
+
+
+class Eyes:
+    """An observer that writes down what it sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def received(self, endpoint: Endpoint, session: Session, inbound: Inbound, event: Event) -> None:
+        self.seen.append(f"received {event.data!r}")
+
+    def answered(
+        self, endpoint: Endpoint, session: Session, inbound: Inbound, answer: Answer, reply: Reply, seconds: float
+    ) -> None:
+        self.seen.append(f"answered {reply.outcome.value}")
+
+    def pushed(self, endpoint: Endpoint, session: Session, outbound: Outbound, result: PushResult) -> None:
+        self.seen.append(f"pushed {result.name}")
+
+
+class World:
+    def __init__(self, bridge: Bridge, endpoint: StubEndpoint, sink: Sink, eyes: Eyes) -> None:
+        self.bridge, self.endpoint, self.sink, self.eyes = bridge, endpoint, sink, eyes
+        self.session = StubSession()
+
+    def report(self, event: Inbound | Opened | Authorize | Closed = MESSAGE) -> None:
+        self.endpoint.report(self.endpoint, self.session, event)
+
+    async def posted(self, count: int = 1) -> list[function.Posted]:
+        await until(lambda: len(self.sink.posted) >= count)
+        return self.sink.posted
+
+    async def replies(self, count: int = 1) -> list[Reply]:
+        await until(lambda: len(self.endpoint.answers) >= count)
+        return [reply for _, _, reply in self.endpoint.answers]
+
+    async def replyto(self) -> tuple[str, int]:
+        """Token and exchange of the reply address in the newest event."""
+        url = (await self.posted())[-1].headers["ce-replyto"]
+        token, number = url.removeprefix("http://bridge.example/r/").split("/")
+        return token, int(number)
+
+
+@asynccontextmanager
+async def world(mode: Mode = Mode.REQUEST, script: function.Script = function.echo) -> AsyncIterator[World]:
+    async with Sink(script) as sink:
+        endpoint, eyes = StubEndpoint(), Eyes()
+        route = Route(sink=Destination(sink.url), mode=mode, timeout=5.0)
+        bridge = Bridge(
+            [endpoint],
+            Delivery(),
+            Routes([], route),
+            replyto="http://bridge.example",
+            entropy=random.Random(1).randbytes,
+            observer=eyes,
+        )
+        await bridge.start()
+        yield World(bridge, endpoint, sink, eyes)
+        await bridge.stop()
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(main())  # type: ignore[arg-type]
+
+
+def accepted(status: int = 202) -> function.Script:
+    return lambda posted: function.Answer(status)
+
+
+def test_a_message_becomes_an_event_and_the_answer_a_reply() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.report()
+            assert await w.replies() == [Reply(Outcome.ACCEPTED, 200, "application/octet-stream", b"21.5")]
+            [posted] = w.sink.posted
+            assert posted.headers["ce-type"] == MESSAGE.type
+            assert posted.headers["prefer"] == "reply"
+            assert "ce-replyby" in posted.headers
+            assert w.eyes.seen == ["received b'21.5'", "answered accepted"]
+
+    run(main)
+
+
+def test_a_message_that_its_device_keeps_has_no_replyby() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.report(replace(MESSAGE, at_least_once=True))
+            assert "ce-replyby" not in (await w.posted())[0].headers
+            await w.replies()
+
+    run(main)
+
+
+def test_everyone_may_connect_who_is_not_told_otherwise() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.report(Authorize("connect", "pump-7"))
+            w.report(Opened())
+            assert w.endpoint.decisions == [Decision(True)]
+
+    run(main)
+
+
+def test_later_the_answer_comes_by_replyto() -> None:
+    async def main() -> None:
+        async with world(Mode.LATER, accepted()) as w:
+            w.report()
+            assert await w.replies() == [Reply(Outcome.PENDING, 202)]
+            token, number = await w.replyto()
+            assert await w.bridge.post(token, number, Outbound("text/plain", b"on")) is PushResult.DELIVERED
+            assert (await w.replies(2))[1] == Reply(Outcome.ACCEPTED, 200, "text/plain", b"on")
+            assert await w.bridge.post(token, number, Outbound("text/plain", b"again")) is PushResult.DELIVERED
+            assert w.endpoint.pushes == [(w.session, 1, Outbound("text/plain", b"again"))]
+            assert w.eyes.seen[-2:] == ["pushed DELIVERED", "pushed DELIVERED"]
+
+    run(main)
+
+
+def test_later_the_session_may_have_given_up() -> None:
+    async def main() -> None:
+        async with world(Mode.LATER, accepted()) as w:
+            w.report()
+            await w.replies()
+            token, number = await w.replyto()
+            w.endpoint.takes_answers = False
+            assert await w.bridge.post(token, number, Outbound("text/plain", b"on")) is PushResult.GONE
+
+    run(main)
+
+
+def test_later_an_answer_that_overtakes_the_sinks_202_waits_for_it() -> None:
+    async def main() -> None:
+        async with world(Mode.LATER) as w:
+            release = asyncio.Event()
+
+            def slow(posted: function.Posted) -> function.Answer:
+                return function.Answer(202, after=0.05)
+
+            w.sink.script = slow
+            w.report()
+            token, number = await w.replyto()
+            assert await w.bridge.post(token, number, Outbound(None, b"early")) is PushResult.QUEUED
+            assert await w.bridge.post(token, number, Outbound(None, b"second")) is PushResult.BUSY
+            assert w.endpoint.answers == []
+            assert await w.replies() == [Reply(Outcome.ACCEPTED, 200, None, b"early")]
+            release.set()
+
+    run(main)
+
+
+def test_later_and_never() -> None:
+    async def main() -> None:
+        async with world(Mode.LATER, accepted()) as w:
+            w.bridge.routes = Routes([], replace(w.bridge.routes.match("", MESSAGE), timeout=0.05))
+            w.report()
+            assert await w.replies(2) == [Reply(Outcome.PENDING, 202), Reply(Outcome.UNKNOWN)]
+            assert await w.bridge.drain(1)
+
+    run(main)
+
+
+def test_a_session_that_ends_takes_its_waiting_exchanges_along_but_no_delivery() -> None:
+    async def main() -> None:
+        async with world(Mode.LATER, accepted()) as w:
+            w.report()
+            await w.replies()
+            token, number = await w.replyto()
+            w.report(Closed())
+            assert w.endpoint.answers[-1][2] == Reply(Outcome.UNKNOWN)
+            assert await w.bridge.post(token, number, Outbound()) is PushResult.GONE
+            assert await w.bridge.post("0" * 32, 1, Outbound()) is None
+            w.report(Closed())  # of a session that never said a thing
+            assert await w.bridge.drain(1)
+
+    run(main)
+
+
+def test_a_delivery_goes_on_when_its_session_is_gone() -> None:
+    async def main() -> None:
+        async with world(Mode.LATER, lambda posted: function.Answer(202, after=0.03)) as w:
+            w.report()
+            w.session.closed = True
+            w.report(Closed())
+            await w.replies()
+            assert len(w.sink.accepted) == 1
+            assert await w.bridge.drain(1)
+
+    run(main)
+
+
+def test_draining_waits_for_what_is_open_and_no_longer_than_told() -> None:
+    async def main() -> None:
+        async with world(script=lambda posted: function.Answer(200, after=0.05)) as w:
+            w.report()
+            assert await w.bridge.drain(5)
+            assert len(w.endpoint.answers) == 1
+            assert "drain" in w.endpoint.life
+            assert w.bridge.ready()
+        async with world(script=lambda posted: function.Answer(200, after=60)) as w:
+            w.report()
+            await w.posted()
+            assert not await w.bridge.drain(0.01)
+            await w.bridge.stop()
+            assert w.endpoint.answers[0][2].outcome is Outcome.UNKNOWN
+        async with world(Mode.LATER, accepted()) as w:
+            w.report()
+            await w.replies()
+            await w.bridge.stop()
+            assert w.endpoint.answers[-1][2].outcome is Outcome.UNKNOWN
+            assert not w.bridge.ready()
+
+    run(main)
+
+
+def test_a_start_that_fails_leaves_nothing_open() -> None:
+    async def main() -> None:
+        good, bad = StubEndpoint("good"), StubEndpoint("bad")
+        bad.fails = SettingsError("listen", "udp:9000", "taken")
+        bridge = Bridge([good, bad], Delivery(), Routes([], Route()))
+        with pytest.raises(SettingsError):
+            await bridge.start()
+        assert good.life == ["open", "close"]
+        assert not bridge.ready()
+        assert bridge.live()
+
+    run(main)
+
+
+def test_what_health_tells() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.report()
+            await w.replies()
+            assert w.bridge.state() == {
+                "endpoints": [{"name": "stub", "url": "stub://", "protocol": "stub", "sessions": 0}],
+                "in_flight": 0,
+                "sinks": [{"url": w.sink.url, "failing_since": None, "error": None}],
+            }
+
+    run(main)
