@@ -194,7 +194,7 @@ def theirs(headers: Headers, body: bytes) -> tuple[dict[str, str], bytes] | None
         event = events.decode(as_bytes(headers), body)
     except DecodeError:
         return None
-    return event and (event.attributes, event.data)
+    return (event.attributes, event.data) if event else None
 
 
 def test_data_in_json_is_always_base64() -> None:
