@@ -53,6 +53,85 @@ class Exchange:
         """Mode `later`: when it stops waiting; 0: not pending."""
 
 
+class Exchanges:
+    """The messages of a Session whose answers are to come, and those whose Response Topic may still be of use.
+
+    Args:
+        replies: how many may be pending, and how many are remembered after their answer.
+    """
+
+    def __init__(self, replies: int) -> None:
+        self._replies = replies
+        self._last = 0
+        self._open: dict[int, Exchange] = {}  # not answered, or pending
+        self._pending: dict[int, Exchange] = {}  # those that answer later, by deadline
+        self._answered: dict[int, Exchange] = {}
+        self.qos0 = 0
+        """How many open ones are QoS 0."""
+
+    def number(self) -> int:
+        """A new exchange's number."""
+        self._last += 1
+        return self._last
+
+    def begin(self, exchange: Exchange, response: str | None, correlation: bytes | None) -> Exchange:
+        """It is reported now, and waits for its answer."""
+        exchange.number = self.number()
+        exchange.reason = OPEN
+        exchange.response, exchange.correlation = response, correlation
+        self._open[exchange.number] = exchange
+        self.qos0 += not exchange.qos
+        return exchange
+
+    def find(self, number: int) -> Exchange | None:
+        """An exchange that is open."""
+        return self._open.get(number)
+
+    def target(self, number: int | None) -> Exchange | None:
+        """An exchange that something can be pushed to: open, or answered not long ago."""
+        return None if number is None else self._open.get(number) or self._answered.get(number)
+
+    def wait(self, exchange: Exchange, deadline: float) -> bool:
+        """Its answer follows later; False: too many wait, so the oldest was forgotten."""
+        if exchange.number in self._pending:
+            return True
+        exchange.deadline = deadline
+        self._pending[exchange.number] = exchange
+        if len(self._pending) <= self._replies:
+            return True
+        self.end(next(iter(self._pending.values())))
+        return False
+
+    def end(self, exchange: Exchange) -> None:
+        """It has its answer, or will never have one."""
+        if self._open.pop(exchange.number, None) is None:
+            return
+        self._pending.pop(exchange.number, None)
+        self.qos0 -= not exchange.qos
+        if exchange.response is not None:
+            self._answered[exchange.number] = exchange
+            if len(self._answered) > self._replies:
+                del self._answered[next(iter(self._answered))]
+
+    def oldest_pending(self) -> Exchange | None:
+        """The one whose wait ends first."""
+        return next(iter(self._pending.values())) if self._pending else None
+
+    @property
+    def unanswered(self) -> int:
+        """How many are open, without those that answer later."""
+        return len(self._open) - len(self._pending)
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def clear(self) -> None:
+        """The Session is over."""
+        self._open.clear()
+        self._pending.clear()
+        self._answered.clear()
+
+
 class Window:
     """The open QoS 1 messages of a Session.
 

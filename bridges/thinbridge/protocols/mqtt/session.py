@@ -31,7 +31,7 @@ from thinbridge.protocols.mqtt import cloudevents, codec, outbound, properties, 
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connect import Connect, encode_connack
 from thinbridge.protocols.mqtt.connection import Connection
-from thinbridge.protocols.mqtt.inbound import OPEN, WITHHELD, Exchange, Window
+from thinbridge.protocols.mqtt.inbound import OPEN, WITHHELD, Exchange, Exchanges, Window
 from thinbridge.protocols.mqtt.outbound import Message, Outbox
 from thinbridge.protocols.mqtt.properties import Properties
 from thinbridge.protocols.mqtt.topics import Subscription, Subscriptions
@@ -72,11 +72,7 @@ class MQTTSession(Session):
         self._subscriptions = Subscriptions(settings.subscriptions)
         self._window = Window(settings.window)
         self._outbox = Outbox(settings.outbound_queue, settings.outbound_bytes, settings.outbound_window)
-        self._numbers = 0
-        self._open: dict[int, Exchange] = {}  # not answered, or pending
-        self._open_qos0 = 0
-        self._pending: dict[int, Exchange] = {}  # those that answer later, by deadline
-        self._answered: dict[int, Exchange] = {}  # what a push to an exchange still finds
+        self._exchanges = Exchanges(settings.replies)
         self._pushes = 0
         self._events: deque[Event] = deque((Opened(),))
         self._chunks: list[bytes] = []  # for the connection
@@ -153,7 +149,7 @@ class MQTTSession(Session):
         self._connection = None
         self._chunks.clear()
         for exchange in self._window.disconnect():
-            self._open.pop(exchange.number, None)
+            self._exchanges.end(exchange)
         self.paused = False
         will = self._will
         if will is not None and (not will.delay or not (resumed or self._expiry)):
@@ -187,9 +183,7 @@ class MQTTSession(Session):
         self._protocol.offline.pop(self._client_id, None)
         self._connection = None
         self._chunks.clear()
-        self._open.clear()
-        self._pending.clear()
-        self._answered.clear()
+        self._exchanges.clear()
         self.paused = self.busy = False
         self.closed = True
 
@@ -198,10 +192,9 @@ class MQTTSession(Session):
         will, self._will, self._will_due = self._will, None, None
         assert will is not None
         message = will.message
-        self._numbers += 1
         self._events.append(
             Inbound(
-                self._numbers,
+                self._exchanges.number(),
                 contract.MQTT_WILL,
                 will.topic,
                 message.attributes,
@@ -240,7 +233,7 @@ class MQTTSession(Session):
         self._drained(now)
 
     def _drained(self, now: float) -> None:
-        if self._draining and not self.closed and len(self._open) == len(self._pending):
+        if self._draining and not self.closed and not self._exchanges.unanswered:
             self.close("drain", now)
 
     def _fail(self, reason: int, counter: str, now: float) -> None:
@@ -250,7 +243,7 @@ class MQTTSession(Session):
         self._lose(now)
 
     def _settle(self) -> None:
-        self.busy = self._connection is not None or bool(self._open) or self._will is not None
+        self.busy = self._connection is not None or bool(self._exchanges) or self._will is not None
 
     # --- from the device -----------------------------------------------------------------------------------------
 
@@ -286,7 +279,7 @@ class MQTTSession(Session):
             return  # withheld: the device keeps it for the next connection
         if publish.qos:
             self._receive_qos1(connection, publish, topic)
-        elif self._open_qos0 < self._protocol.settings.qos0_open:
+        elif self._exchanges.qos0 < self._protocol.settings.qos0_open:
             self._receive_qos0(connection, publish, topic)
         else:
             self._protocol.counters["qos0_dropped"] += 1
@@ -297,8 +290,8 @@ class MQTTSession(Session):
         except DecodeError as refusal:
             self._protocol.counters[refusal.reason] += 1
             return
-        self._open_qos0 += 1
-        self._events.append(_inbound(self._opened(Exchange(0), message), topic, message))
+        exchange = self._exchanges.begin(Exchange(0), message.response, message.correlation)
+        self._events.append(_inbound(exchange, topic, message))
 
     def _receive_qos1(self, connection: Connection, publish: Publish, topic: str) -> None:
         """A new message, a resend of one that is open (absorbed), or of one that was not accepted (tried again)."""
@@ -322,7 +315,7 @@ class MQTTSession(Session):
             exchange.packet_id, exchange.digest, exchange.reason = publish.packet_id, digest, refusal.code
             self._arrived(connection, exchange, None)
             return
-        exchange = self._opened(used or Exchange(1), message)
+        exchange = self._exchanges.begin(used or Exchange(1), message.response, message.correlation)
         if used is None:
             exchange.packet_id, exchange.digest = publish.packet_id, digest
             exchange.key = self._key + publish.packet_id.to_bytes(2) + exchange.number.to_bytes(6)
@@ -334,15 +327,6 @@ class MQTTSession(Session):
             self._events.append(inbound)
         else:
             self._acknowledge(connection)
-            self.paused = self._window.held > self._protocol.settings.held
-
-    def _opened(self, exchange: Exchange, message: cloudevents.Message) -> Exchange:
-        self._numbers += 1
-        exchange.number = self._numbers
-        exchange.reason = OPEN
-        exchange.response, exchange.correlation = message.response, message.correlation
-        self._open[self._numbers] = exchange
-        return exchange
 
     def _read(self, connection: Connection, publish: Publish) -> cloudevents.Message:
         if publish.properties:
@@ -402,14 +386,15 @@ class MQTTSession(Session):
 
     def answer(self, exchange: int, reply: Reply, now: float) -> bool:
         """The PUBACK, then what the function answered, to the Response Topic or its `mqtttopic`."""
-        found = self._open.get(exchange)
+        found = self._exchanges.find(exchange)
         if found is None:
             return False
         outcome = reply.outcome
         if outcome is Outcome.PENDING:
-            self._wait(found, now)
+            if not self._exchanges.wait(found, now + self._protocol.settings.reply_for):
+                self._protocol.counters["pending_full"] += 1
         else:
-            self._closed_exchange(found)
+            self._exchanges.end(found)
             if outcome is not Outcome.ACCEPTED:
                 self._protocol.counters[f"not_{outcome.name.lower()}"] += 1
         if found.qos and found.reason == OPEN:
@@ -422,34 +407,13 @@ class MQTTSession(Session):
             self._drained(now)
         return True
 
-    def _wait(self, exchange: Exchange, now: float) -> None:
-        """The answer follows later; the oldest that waits is forgotten when there are too many."""
-        if exchange.number in self._pending:
-            return
-        exchange.deadline = now + self._protocol.settings.reply_for
-        self._pending[exchange.number] = exchange
-        if len(self._pending) > self._protocol.settings.replies:
-            self._protocol.counters["pending_full"] += 1
-            self._closed_exchange(next(iter(self._pending.values())))
-
-    def _closed_exchange(self, exchange: Exchange) -> None:
-        del self._open[exchange.number]
-        self._pending.pop(exchange.number, None)
-        if not exchange.qos:
-            self._open_qos0 -= 1
-        if exchange.response is not None:
-            self._answered[exchange.number] = exchange
-            if len(self._answered) > self._protocol.settings.replies:
-                del self._answered[next(iter(self._answered))]
-
     def _decide(self, exchange: Exchange, reply: Reply, now: float) -> None:
         """What its PUBACK says, or that it gets none (then the connection ends: MQTT has no other way to say so)."""
-        connection, refused = self._connection, reply.outcome is Outcome.REFUSED
-        close = refused and self._protocol.settings.on_refused == "close" and connection is not None
-        if refused and not (close and connection is not None and not connection.v5):
-            exchange.reason = reasons.refused(reply.status)
-        elif reply.outcome in (Outcome.ACCEPTED, Outcome.PENDING):
+        connection, outcome = self._connection, reply.outcome
+        if outcome in (Outcome.ACCEPTED, Outcome.PENDING):
             exchange.reason = reasons.SUCCESS
+        elif outcome is Outcome.REFUSED and not self._closes_on_refusal():
+            exchange.reason = reasons.refused(reply.status)
         else:
             exchange.reason, exchange.tried = WITHHELD, True
             if connection is not None and exchange.here:
@@ -457,6 +421,11 @@ class MQTTSession(Session):
             return
         if connection is not None:
             self._acknowledge(connection)
+
+    def _closes_on_refusal(self) -> bool:
+        """3.1.1 has no PUBACK that says no; the listener says what to do instead."""
+        connection = self._connection
+        return connection is not None and not connection.v5 and self._protocol.settings.on_refused == "close"
 
     def _acknowledge(self, connection: Connection) -> None:
         """Send the PUBACKs that are due; let in what waited for room."""
@@ -478,10 +447,9 @@ class MQTTSession(Session):
     def push(self, target: int | None, outbound: Outbound, now: float) -> int:
         """A PUBLISH to the event's `mqtttopic`, or to the Response Topic of the exchange that was posted to."""
         self._pushes += 1
-        exchange = None
-        if target is not None:
-            exchange = self._open.get(target) or self._answered.get(target)
-        result = self._publish(exchange, 1, outbound.attributes, outbound.content_type, outbound.data, self._pushes)
+        exchange = self._exchanges.target(target)
+        attributes = outbound.attributes if outbound.is_event else {}
+        result = self._publish(exchange, 1, attributes, outbound.content_type, outbound.data, self._pushes)
         if result is not None:
             self._events.append(Pushed(self._pushes, result))
         self._report_pushes()
@@ -551,16 +519,16 @@ class MQTTSession(Session):
             due = self._connection.next_timer(self._protocol.settings.packet_timeout)
         elif self._expires is not None:
             due = self._expires if self._will_due is None else min(self._expires, self._will_due)
-        if self._pending:
-            deadline = next(iter(self._pending.values())).deadline
-            due = deadline if due is None else min(due, deadline)
+        oldest = self._exchanges.oldest_pending()
+        if oldest is not None:
+            due = oldest.deadline if due is None else min(due, oldest.deadline)
         return due
 
     def handle_timer(self, now: float) -> None:
         """Whichever is due."""
-        while self._pending and (oldest := next(iter(self._pending.values()))).deadline <= now:
+        while (oldest := self._exchanges.oldest_pending()) is not None and oldest.deadline <= now:
             self._protocol.counters["pending_expired"] += 1
-            self._closed_exchange(oldest)
+            self._exchanges.end(oldest)
         if self._connection is not None:
             overdue = self._connection.overdue(now, self._protocol.settings.packet_timeout)
             if overdue is not None:
