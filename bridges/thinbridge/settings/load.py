@@ -51,21 +51,29 @@ class _Said:
     def name(self, location: Location) -> str:
         """How the operator wrote the key at `location`; what nobody wrote is named as its flag."""
         name = self.names.get(location[:2]) or self.names.get(location[:1])
-        return name(location) if name else f"--{dotted(location).replace('_', '-')}"
+        return name(location) if name else _flag(dotted(location))
 
 
-def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> Settings:
+def load(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Settings:
     """The settings of a bridge.
 
     Args:
         flags: by key, as typed; None means not given.
         environ: the process's environment.
         file: `bridge.yaml`; None: `$THINBRIDGE_CONFIG`, else no file.
+        defaults: by key, what a command takes where nobody says anything.
 
     Raises:
         SettingsError: the first mistake, in one line; the caller ends with exit status 2.
     """
     said = _Said()
+    for key, value in (defaults or {}).items():
+        said.add(key, value, _just(_flag(key)))
     if namespace := environ.get("POD_NAMESPACE"):
         said.add("namespace", namespace, _just("POD_NAMESPACE"))
     if path := file or (Path(environ[CONFIG]) if environ.get(CONFIG) else None):
@@ -73,7 +81,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
     _environment(said, environ)
     for key, value in flags.items():
         if value is not None:
-            said.add(key, value, _just(f"--{key.replace('_', '-')}"))
+            said.add(key, value, _just(_flag(key)))
     _binding(said, environ)
     _pod_address(said, environ)
     try:
@@ -158,6 +166,10 @@ def _yaml(text: str, name: str) -> Any:
         raise SettingsError(f"{name}{line}", shown(error.problem or "syntax"), "correct the YAML") from error
     except yaml.YAMLError as error:
         raise SettingsError(name, shown(str(error)), "correct the YAML") from error
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
 
 
 def _just(name: str) -> Namer:

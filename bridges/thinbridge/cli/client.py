@@ -1,0 +1,57 @@
+"""The sockets of a device: drive a `thinbridge.device` exchange to its end. Blocking: a device does one thing."""
+
+import socket
+import time
+from typing import Final
+
+from thinbridge.device.base import Exchange, Result
+from thinbridge.protocols.base import Transport
+
+CHUNK: Final = 65536
+"""Bytes read at once: more than any datagram has."""
+KINDS: Final = {Transport.DATAGRAM: socket.SOCK_DGRAM, Transport.STREAM: socket.SOCK_STREAM}
+
+
+def talk(exchange: Exchange, transport: Transport, host: str, port: int, timeout: float) -> Result | None:
+    """Have the exchange with a bridge.
+
+    Args:
+        exchange: fresh, not yet started.
+        transport: what its protocol runs over.
+        host: name or address of the bridge.
+        port: its port.
+        timeout: seconds until the device gives up.
+
+    Returns:
+        How it ended; None: no answer in time, or the connection was closed before there was one.
+
+    Raises:
+        OSError: the bridge can't be reached: nothing listens there, no such host.
+    """
+    kind = KINDS[transport]
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=kind)[0]
+    with socket.socket(family, kind) as sock:
+        sock.settimeout(timeout)
+        sock.connect(address)
+        _converse(exchange, sock, time.monotonic() + timeout)
+    return exchange.result
+
+
+def _converse(exchange: Exchange, sock: socket.socket, end: float) -> None:
+    exchange.start(time.monotonic())
+    while True:
+        for data in exchange.data_to_send():
+            sock.sendall(data)
+        now = time.monotonic()
+        if exchange.result is not None or now >= end:
+            return
+        due = exchange.next_timer()
+        sock.settimeout(max(0.001, min(end, end if due is None else due) - now))
+        try:
+            data = sock.recv(CHUNK)
+        except TimeoutError:
+            exchange.handle_timer(time.monotonic())
+            continue
+        if not data and sock.type is socket.SOCK_STREAM:
+            return  # the bridge closed the connection
+        exchange.receive(data, time.monotonic())

@@ -1,0 +1,54 @@
+"""What to type in another terminal to be a device, with the ports that were really given."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from thinbridge.protocols.base import Endpoint
+
+TOOLS: Final = {
+    "coap": "coap-client-notls -m post -e 'hello' coap://{netloc}/greeting",
+    "mqtt": "mosquitto_rr -V mqttv5 -h {host} -p {port} -t greeting -e answers -m 'hello'",
+    "udp": "echo -n hello | nc -u -w 10 {host} {port}",
+}
+"""With the tools that people of the protocol have; `{wait}` outlasts a cold start."""
+OURS: Final = {
+    "coap": "send coap://{netloc}/greeting -d hello",
+    "mqtt": "send mqtt://{netloc}/greeting -d hello",
+    "udp": "send udp://{netloc} -d hello",
+}
+"""The arguments of `thinbridge` that do the same."""
+ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Who listens everywhere is reached on loopback."""
+
+
+def lines(endpoints: Sequence[Endpoint]) -> list[str]:
+    """The banner."""
+    shown = ["", "Be a device, in another terminal:"]
+    for endpoint in endpoints:
+        if endpoint.protocol in TOOLS:
+            shown += ["", f"  {TOOLS[endpoint.protocol].format(**_place(endpoint))}"]
+            shown += [f"  {program()} {ours(endpoint)}"]
+        else:
+            shown += ["", f"  {endpoint.protocol} at {endpoint.url}"]
+    return [*shown, "", "Ctrl-C ends it.", ""]
+
+
+def ours(endpoint: Endpoint) -> str:
+    """The arguments of `thinbridge` that send it a message."""
+    return OURS[endpoint.protocol].format(**_place(endpoint))
+
+
+def program() -> str:
+    """How to call this program again: by name if the shell finds it, else by path."""
+    return "thinbridge" if shutil.which("thinbridge") else os.path.relpath(sys.argv[0])
+
+
+def _place(endpoint: Endpoint) -> dict[str, object]:
+    parts = urlsplit(endpoint.url)
+    host = ANY.get(parts.hostname or "", parts.hostname or "")
+    netloc = f"[{host}]:{parts.port}" if ":" in host else f"{host}:{parts.port}"
+    return {"host": host, "port": parts.port, "netloc": netloc}

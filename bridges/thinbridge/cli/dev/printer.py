@@ -1,0 +1,106 @@
+"""What `thinbridge dev` shows: one readable line a message, and what happens to the function.
+
+A line is the way of a message: device → event → function → reply. Everything in it that came from outside is escaped
+and cut, so no device can move the cursor, colour the terminal or fill it.
+"""
+
+import time
+from typing import Final
+
+import click
+
+from thinbridge.cli.console import colourful
+from thinbridge.delivery import Answer, Verdict
+from thinbridge.events import Event
+from thinbridge.protocols.base import Endpoint, Inbound, Outbound, Outcome, PushResult, Reply, Session
+from thinbridge.telemetry.logs import printable
+
+VERDICTS: Final = {
+    Verdict.DEAD_LETTERED: "dead letter",
+    Verdict.UNREACHED: "never reached",
+    Verdict.UNKNOWN: "no answer",
+    Verdict.OVERLOADED: "too many at once",
+    Verdict.BAD_GATEWAY: "no usable answer",
+    Verdict.CANCELLED: "cancelled",
+}
+"""What the function did, where its status does not say it."""
+DATA: Final = 60
+"""Characters of a payload that are shown."""
+GOOD: Final = (Outcome.ACCEPTED, Outcome.PENDING)
+
+
+class Printer:
+    """The bridge's observer, and the voice of everything else in `dev`."""
+
+    def __init__(self) -> None:
+        self._colourful = colourful()
+
+    def say(self, who: str, what: str) -> None:
+        """Something happened."""
+        self._line(who, what)
+
+    def trouble(self, who: str, what: str) -> None:
+        """Something went wrong."""
+        self._line(who, self._style(_cut(what, 300), fg="red"))
+
+    def output(self, line: str) -> None:
+        """A line that the function printed."""
+        self._line("function", self._style(f"| {_cut(line, 400)}", dim=True))
+
+    def received(self, endpoint: Endpoint, session: Session, inbound: Inbound, event: Event) -> None:
+        """Nothing yet: the line is printed when its end is known; a cold start speaks for itself."""
+
+    def answered(
+        self, endpoint: Endpoint, session: Session, inbound: Inbound, answer: Answer, reply: Reply, seconds: float
+    ) -> None:
+        """A message came to its end."""
+        function = VERDICTS.get(answer.verdict) or ""
+        function = f"{function} {answer.status or ''}".strip() + f", {_time(seconds)}"
+        good = reply.outcome in GOOD
+        ways = (
+            f"{_device(session)} {_request(inbound)}",
+            inbound.type,
+            self._style(function, fg="green" if good else "red"),
+            _payload(reply.data) or ("done" if good else reply.outcome.value),
+        )
+        self._line(endpoint.name, self._style(" → ", dim=True).join(ways))
+
+    def pushed(self, endpoint: Endpoint, session: Session, outbound: Outbound, result: PushResult) -> None:
+        """Somebody posted to a reply address."""
+        colour = "green" if result in (PushResult.DELIVERED, PushResult.QUEUED) else "red"
+        ways = (f"push {_payload(outbound.data)}", _device(session), self._style(result.name.lower(), fg=colour))
+        self._line(endpoint.name, self._style(" → ", dim=True).join(ways))
+
+    def _line(self, who: str, what: str) -> None:
+        clock = self._style(time.strftime("%H:%M:%S"), dim=True)
+        click.echo(f"{clock}  {self._style(f'{_cut(who, 20):8}', bold=True)}  {what}")
+
+    def _style(self, text: str, *, fg: str | None = None, dim: bool = False, bold: bool = False) -> str:
+        return click.style(text, fg=fg, dim=dim or None, bold=bold or None) if self._colourful else text
+
+
+def _device(session: Session) -> str:
+    return _cut(session.device or session.peer or session.id[:8], 40)
+
+
+def _request(inbound: Inbound) -> str:
+    """`POST sensors/7 {"t": 21}`: method where there is one, subject, data."""
+    method = inbound.attributes.get("coapmethod")
+    words = (method, _cut(inbound.subject or "/", 60), _payload(inbound.data))
+    return " ".join(word for word in words if word)
+
+
+def _payload(data: bytes) -> str:
+    """Bytes from outside as short text; what is no UTF-8 is escaped."""
+    text = _cut(data[: 4 * DATA].decode("utf-8", "backslashreplace"), DATA)
+    return text if len(data) <= DATA else f"{text} ({len(data)} B)"
+
+
+def _cut(text: str, limit: int) -> str:
+    """Text from outside: nothing in it acts on the terminal, and there is not too much of it."""
+    text = printable(text)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,109 @@
+"""A device's message from the words of `thinbridge send`, and how it is sent; `dev --demo` sends the same way."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from thinbridge import registry
+from thinbridge.cli.client import talk
+from thinbridge.device.base import Exchange, Result
+from thinbridge.errors import SettingsError
+
+USAGE: Final = "write it as coap://host/path?query, mqtt://host/topic or udp://host:port"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a device says, and where."""
+
+    url: str
+    data: bytes | None = None
+    """None: no payload was given, which makes a CoAP request a GET."""
+    method: str | None = None
+    content_type: str | None = None
+    qos: int = 1
+    response_topic: str | None = None
+    """None: one of its own."""
+    version: str = "5"
+    """Of MQTT."""
+    confirmable: bool = True
+
+    def check(self) -> None:
+        """Find out what can't be sent, before anything is.
+
+        Raises:
+            SettingsError: the URL, or a word that its protocol does not have.
+        """
+        self._exchange(self._parts())
+
+    def send(self, timeout: float) -> Result | None:
+        """Be the device, once. Blocks.
+
+        Returns:
+            How it ended; None: no answer within `timeout` seconds.
+
+        Raises:
+            OSError: nothing listens there.
+            SettingsError: as `check`.
+        """
+        parts = self._parts()
+        protocol = registry.find(parts.scheme)
+        exchange = self._exchange(parts)
+        return talk(exchange, protocol.transport, parts.hostname or "", parts.port or protocol.port, timeout)
+
+    def _parts(self) -> SplitResult:
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in DEVICES and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.username is not None:
+            raise SettingsError("URL", self.url, USAGE)
+        return parts
+
+    def _exchange(self, parts: SplitResult) -> Exchange:
+        return DEVICES[parts.scheme](self, parts)
+
+
+def _coap(message: Message, parts: SplitResult) -> Exchange:
+    raise NotImplementedError
+
+
+def _mqtt(message: Message, parts: SplitResult) -> Exchange:
+    """Request and response over MQTT 5; 3.1.1 has no Response Topic, so its device hears the PUBACK only."""
+    from thinbridge.device.mqtt import Request
+    from thinbridge.protocols.mqtt.connect import V5, V311
+
+    versions = {"5": V5, "3.1.1": V311}
+    if message.version not in versions:
+        raise SettingsError("--mqtt-version", message.version, "use 5 or 3.1.1")
+    if message.version != "5" and message.response_topic:
+        raise SettingsError("--response-topic", message.response_topic, "use it with MQTT 5 only")
+    client_id = f"send-{os.urandom(6).hex()}"
+    topic = unquote(parts.path).removeprefix("/")
+    if not topic or "+" in topic or "#" in topic:
+        raise SettingsError("URL", message.url, "name a topic without wildcards: mqtt://host/sensors/7")
+    v5 = message.version == "5"
+    return Request(
+        topic,
+        message.data or b"",
+        qos=message.qos,
+        version=versions[message.version],
+        content_type=message.content_type if v5 else None,
+        response_topic=(message.response_topic or f"answers/{client_id}") if v5 else None,
+        client_id=client_id,
+    )
+
+
+def _udp(message: Message, parts: SplitResult) -> Exchange:
+    from thinbridge.device.udp import Datagram
+
+    if not message.data:
+        raise SettingsError("--data", "(none)", "say what to send: an empty datagram is no message")
+    return Datagram(message.data)
+
+
+DEVICES: Final[dict[str, Callable[[Message, SplitResult], Exchange]]] = {"coap": _coap, "mqtt": _mqtt, "udp": _udp}
+"""The device side of each scheme that `send` speaks."""

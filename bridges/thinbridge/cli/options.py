@@ -1,0 +1,27 @@
+"""Flags that several commands have. All are text: the settings check them, so that each mistake is one line."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Listen = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--listen", metavar="URL", help="An endpoint, such as coap://127.0.0.1:5683 or coap:5683. Repeatable."
+    ),
+]
+Sink = Annotated[str | None, typer.Option("--sink", metavar="URL", help="Where events go.")]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="bridge.yaml; flags beat it.")]
+Mode = Annotated[
+    str | None, typer.Option("--mode", metavar="MODE", help="What a device's answer waits for: request, event, later.")
+]
+Http = Annotated[
+    str | None, typer.Option("--http", metavar="HOST:PORT", help="Where health, metrics and the inbox are served.")
+]
+Drain = Annotated[
+    str | None, typer.Option("--drain", metavar="SECONDS", help="How long open work may finish after SIGTERM.")
+]
+LogLevel = Annotated[
+    str | None, typer.Option("--log-level", metavar="LEVEL", help="The least to log: debug, info, warning, error.")
+]

@@ -1,0 +1,72 @@
+"""`thinbridge protocols list`: what is installed, ours and a stranger's, and what of it is broken."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+
+from thinbridge.cli import console
+
+EXAMPLES: Final = console.examples("""
+  thinbridge protocols list
+  thinbridge protocols list -o yaml      with options, defaults and attributes
+""")
+
+app = typer.Typer(no_args_is_help=True, help="The protocols that are installed.")
+
+
+class Output(StrEnum):
+    """How to print it."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+@app.callback()
+def root() -> None:
+    """The protocols that are installed."""
+
+
+@app.command("list", epilog=EXAMPLES)
+def list_protocols(
+    output: Annotated[Output, typer.Option("--output", "-o", help="How to print it.")] = Output.TABLE,
+) -> None:
+    """List the protocols that a listener's URL may name, with the events that they make and their options."""
+    from thinbridge import registry
+
+    found = registry.installed()
+    if output is not Output.TABLE:
+        console.structure([_details(one) for one in found], output.value)
+    elif not found:
+        typer.echo("No protocols found.")
+    else:
+        console.table(("NAME", "PORT", "OVER", "FROM", "EVENTS"), [_row(one) for one in found])
+
+
+def _row(one: Any) -> tuple[str, ...]:
+    if one.protocol is None:
+        return one.name, "-", "-", one.distribution, one.problem
+    protocol = one.protocol
+    types = ", ".join(event.type for event in protocol.event_types)
+    return one.name, str(protocol.port), protocol.transport.value, one.distribution, types
+
+
+def _details(one: Any) -> dict[str, Any]:
+    """Everything a program may want to know."""
+    from dataclasses import fields
+
+    details = {"name": one.name, "distribution": one.distribution}
+    if one.protocol is None:
+        return {**details, "problem": one.problem}
+    protocol = one.protocol
+    return {
+        **details,
+        "transport": protocol.transport.value,
+        "port": protocol.port,
+        "events": [
+            {"type": event.type, "description": event.description, "attributes": list(event.attributes)}
+            for event in protocol.event_types
+        ],
+        "options": {field.name: getattr(protocol.Settings(), field.name) for field in fields(protocol.Settings)},
+    }

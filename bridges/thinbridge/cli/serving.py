@@ -1,0 +1,72 @@
+"""What `run` and `dev` have in common: the event loop, and signals that end it well."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from thinbridge.cli import console
+from thinbridge.settings import Settings
+from thinbridge.telemetry import Throttle, configure, loop_errors
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+"""A pod's end, and Ctrl-C."""
+
+
+class Stop:
+    """The wish to end: the first signal sets it, the second one ends everything at once."""
+
+    def __init__(self) -> None:
+        self._wished = asyncio.Event()
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if self._wished.is_set() and self._task is not None:
+            self._task.cancel()
+        self._wished.set()
+
+    async def wait(self) -> None:
+        """Until the first signal."""
+        await self._wished.wait()
+
+
+def serve(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
+    """Run `main` on the fastest loop there is.
+
+    Returns:
+        The exit status: 0 after a drain, 130 if a second signal cut it short. A bad setting ends with 2 instead.
+    """
+    with console.mistakes():
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(_with_signals(main))
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            return 130
+    return 0
+
+
+async def _with_signals(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
+    throttle = Throttle(logging.getLogger("thinbridge"))
+    asyncio.get_running_loop().set_exception_handler(loop_errors(throttle))
+    try:
+        await main(Stop())
+    finally:
+        throttle.flush()
+
+
+def log_as(settings: Settings) -> None:
+    """Send logs to stderr, the way the settings want them."""
+    json = {"auto": None, "json": True, "text": False}[settings.log_format]
+    configure(json=json, level=settings.log_level.upper())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

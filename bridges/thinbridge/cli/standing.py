@@ -1,0 +1,72 @@
+"""A bridge from start to end, as `thinbridge run` has it: open, serve, drain, stop."""
+
+import logging
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from thinbridge.assembly import build
+from thinbridge.bridge import Bridge
+from thinbridge.cli.serving import Stop
+from thinbridge.inbox import Inbox
+from thinbridge.protocols.base import Outbound, PushResult
+from thinbridge.settings import Settings
+
+log = logging.getLogger("thinbridge")
+
+
+async def stand(settings: Settings, stop: Stop) -> None:
+    """Serve until `stop` says so; then drain.
+
+    Raises:
+        SettingsError: a port is taken; nothing is left open.
+    """
+    if settings.sink is None:
+        await _wait_for_binding(settings, stop)
+        return
+    bridge = build(settings)
+    await bridge.start()
+    try:
+        _announce(bridge, settings)
+        await stop.wait()
+        log.info("draining, up to %g s", settings.drain)
+        finished = await bridge.drain(settings.drain)
+        log.info("drained" if finished else "drain ran out of time; what was open stays unanswered")
+    finally:
+        await bridge.stop()
+
+
+def _announce(bridge: Bridge, settings: Settings) -> None:
+    for endpoint in bridge.endpoints:
+        log.info("%s listens on %s", endpoint.name, endpoint.url)
+    if bridge.inbox is not None:
+        log.info("health, metrics and inbox on %s", bridge.inbox.url)
+    assert settings.sink is not None
+    log.info("events go to %s", settings.sink.uri)
+
+
+class _Waiting:
+    """The gate of a pod that has no sink yet: alive, not ready."""
+
+    async def post(self, token: str, exchange: int, outbound: Outbound) -> PushResult | None:
+        return None
+
+    def live(self) -> bool:
+        return True
+
+    def ready(self) -> bool:
+        return False
+
+    def state(self) -> dict[str, Any]:
+        return {"waiting": "for a SinkBinding to set K_SINK"}
+
+
+async def _wait_for_binding(settings: Settings, stop: Stop) -> None:
+    """A SinkBinding changes the pod's template, so the sink comes with the next pod; until then nothing listens."""
+    inbox = Inbox(settings.http.host, settings.http.port, _Waiting(), CollectorRegistry())
+    await inbox.start()
+    try:
+        log.warning("no sink yet: waiting, not ready, for a SinkBinding to set K_SINK")
+        await stop.wait()
+    finally:
+        await inbox.stop()
