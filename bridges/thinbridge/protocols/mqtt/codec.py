@@ -5,7 +5,7 @@ Used by the session, and by the client side in `thinbridge.device.mqtt`. CONNECT
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from thinbridge.protocols.mqtt import properties, reasons, wire
@@ -40,7 +40,7 @@ class Publish:
     dup: bool = False
     packet_id: int = 0
     """0 with QoS 0."""
-    properties: Properties = properties.NONE
+    properties: Properties = field(default_factory=lambda: properties.NONE)
 
 
 def decode_publish(first: int, body: bytes, v5: bool) -> Publish:

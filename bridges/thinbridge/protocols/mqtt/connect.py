@@ -33,7 +33,7 @@ class Will:
     data: bytes
     qos: int = 0
     retain: bool = False
-    properties: Properties = field(default_factory=dict[int, object])
+    properties: Properties = field(default_factory=lambda: properties.NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Connect:
     username: str | None = None
     password: bytes | None = field(default=None, repr=False)
     will: Will | None = None
-    properties: Properties = field(default_factory=dict[int, object])
+    properties: Properties = field(default_factory=lambda: properties.NONE)
 
     @property
     def v5(self) -> bool:
