@@ -3,7 +3,7 @@
 import http.client
 from enum import Enum
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from thinbridge_functions.answers import Data, Reply
 from thinbridge_functions.codec import encode
@@ -55,12 +55,11 @@ def push(to: Event | str, answer: Data | Reply, *, timeout: float = 10.0) -> Pus
     Raises:
         ValueError: the event has no `replyto`, or it is no http(s) URL.
     """
-    event, url = (to, _url(to.replyto)) if isinstance(to, Event) else (None, _url(to))
+    event, replyto = (to, to.replyto) if isinstance(to, Event) else (None, to)
+    connection, path = _connection(replyto or "", timeout)
     headers, body = encode(*reply_event(event, answer, SOURCE))
-    connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = connect(url.netloc, timeout=timeout)
     try:
-        connection.request("POST", url.path, body, dict(headers))
+        connection.request("POST", path, body, dict(headers))
         return Pushed(connection.getresponse().status)
     except (OSError, http.client.HTTPException):
         return Pushed.FAILED
@@ -68,8 +67,10 @@ def push(to: Event | str, answer: Data | Reply, *, timeout: float = 10.0) -> Pus
         connection.close()
 
 
-def _url(replyto: str | None) -> SplitResult:
-    url = urlsplit(replyto or "")
+def _connection(replyto: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
+    """Straight to the bridge: `http.client` follows no redirect, asks no proxy and opens no file."""
+    url = urlsplit(replyto)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("push: no http(s) URL to send to; only events of a bridge have a replyto")
-    return url
+    connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    return connect(url.hostname, url.port, timeout=timeout), url.path

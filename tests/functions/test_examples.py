@@ -18,9 +18,9 @@ EXAMPLES = Path(__file__).parents[2] / "functions" / "examples"
 NAMES = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir())
 
 
-def main_of(name: str) -> ModuleType:
-    """An example's module, fresh: all are called `main`."""
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / name / "main.py")
+def module_of(path: Path) -> ModuleType:
+    """A file's module, fresh, under a name of its own: all examples are called `main`."""
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -120,12 +120,12 @@ def test_plain_http(apps: dict[str, App]) -> None:
     ],
 )
 def test_thermostat_rejects_nonsense(event: Event, status: int, reason: str) -> None:
-    result = call(main_of("thermostat").thermostat, event)
+    result = call(module_of(EXAMPLES / "thermostat" / "main.py").thermostat, event)
     assert (result.status, result.text()) == (status, reason)
 
 
 def test_thermostat_tells_the_device_about_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    main = main_of("thermostat")
+    main = module_of(EXAMPLES / "thermostat" / "main.py")
     pushed = []
     monkeypatch.setattr(main, "push", lambda *arguments, **options: pushed.append(arguments))
     command = coap("PUT", "rooms/hall", {"setpoint": 17})

@@ -94,7 +94,10 @@ def test_silence_ends_with_the_timeout() -> None:
         assert push(f"http://127.0.0.1:{silent.getsockname()[1]}/r/t/1", b"x", timeout=0.05) is Pushed.FAILED
 
 
-@pytest.mark.parametrize("to", ["", "file:///etc/passwd", "/r/t/1", "http://", Event({"type": "t", "id": "1"})])
+@pytest.mark.parametrize(
+    "to",
+    ["", "file:///etc/passwd", "/r/t/1", "http://", "http://[::1", "http://a:port/", Event({"type": "t", "id": "1"})],
+)
 def test_what_is_no_address(to: str | Event) -> None:
-    with pytest.raises(ValueError, match="http"):
+    with pytest.raises(ValueError, match=r"URL|Port"):
         push(to, b"x")
