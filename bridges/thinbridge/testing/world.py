@@ -85,6 +85,8 @@ class Talk:
     """Seconds until it connects again when its connection is cut (streams)."""
     follow: bool = False
     """It sends to the port that it last heard from (TFTP)."""
+    fresh: bool = False
+    """It takes a new source port for each message."""
     judge: Callable[[typing.Any], Heard] = judge
 
 
@@ -99,6 +101,7 @@ class World:
         function: what messages are delivered to: anything that turns an Inbound into a `Call`.
         verified: whether the devices' addresses count as proven (datagrams).
         authorize: decides when a session asks; allows all if not given.
+        identify: finds a message's id; looks into its payload if not given.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class World:
         function: Callable[[Inbound], Call] | None = None,
         verified: bool = True,
         authorize: Callable[[Authorize], Decision] = lambda _: Decision(True),
+        identify: Callable[[Inbound], bytes | None] = lambda inbound: ledger.find(inbound.data),
     ) -> None:
         self.protocol = protocol
         self.random = Random(seed)
@@ -128,6 +132,7 @@ class World:
         self._function = function or Function(seed)
         self._verified = verified
         self._authorize = authorize
+        self._identify = identify
         self._links = Link(up, self.random, BEGIN), Link(down, self.random, BEGIN)
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -208,7 +213,7 @@ class World:
         self.watch(session, event)
 
     def _deliver(self, session: Session, inbound: Inbound) -> None:
-        message = ledger.find(inbound.data)
+        message = self._identify(inbound)
         if message is not None:
             self.ledger.started.append((message, inbound.repeat_key))
         call = self._function(inbound)
@@ -241,12 +246,16 @@ class World:
     def datagram(self, host: "Host", data: bytes) -> None:
         """A host sends a datagram."""
         if self._links[0].rebinds():
-            del self._by_peer[host.peer]
-            host.peer = host.peer[0], host.peer[1] + 1
+            self.rebind(host)
         self._by_peer[host.peer] = host
         path = Path(host.peer, self.local, host.to, False, self._verified)
         for when, copy in self._links[0].carry(data, self.now):
             self._at(when, lambda copy=copy: self.owner.datagram(copy, path, self.now))  # type: ignore[misc]
+
+    def rebind(self, host: "Host") -> None:
+        """A host gets a new source port; what is sent to the old one is lost."""
+        self._by_peer.pop(host.peer, None)
+        host.peer = host.peer[0], host.peer[1] + 1
 
     def connect(self, host: "Host") -> "Connection":
         """A host makes a connection."""
@@ -293,6 +302,8 @@ class Host:
         self._message = ledger.label(self.number, self._count)
         self.world.ledger.sent.append(self._message)
         self._waiting = True
+        if self.talk.fresh:
+            self.world.rebind(self)
         self.to = LISTENER
         count = self._count
         self.world._at(self.world.now + self.talk.patience, lambda: self._give_up(count))
