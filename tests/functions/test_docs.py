@@ -70,5 +70,5 @@ def test_the_framework_serves_it_and_curl_is_answered(files: Path) -> None:
     with running(app, plain):
         command = curl.replace("127.0.0.1:8080", f"127.0.0.1:{app.port}")
         done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=20)
-        assert done.stdout == '{"t":21}'
+        assert done.stdout == '{"t":21.0}'
         assert plain.post(coap("GET", "a/b"))[::2] == (200, b'{"subject":"a/b"}\n')

@@ -1,6 +1,7 @@
 """`push`: what goes to a bridge's inbox, and what comes of it."""
 
 import socket
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -91,7 +92,9 @@ def test_nobody_there(scheme: str) -> None:
 
 def test_silence_ends_with_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
         assert push(f"http://127.0.0.1:{silent.getsockname()[1]}/r/t/1", b"x", timeout=0.05) is Pushed.FAILED
+        assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import types
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,17 @@ def test_starlette_runs_a_sync_handler_on_a_thread_and_an_async_one_on_its_loop(
     for function in (sync, on_loop):
         assert over_asgi(function, "POST", "/", *encode(REQUEST.attributes, REQUEST.data))[0] == 204
     assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
+def test_starlette_hands_its_context_to_the_thread() -> None:
+    execution: ContextVar[str] = ContextVar("execution")
+
+    @handler
+    def sync(event: Event) -> str:
+        return execution.get()
+
+    execution.set("id-7")  # as the framework does for its logs
+    assert over_asgi(sync, "POST", "/", *encode(REQUEST.attributes, b""))[0] == 200
 
 
 @pytest.mark.parametrize("function", [echo, echo_async])
