@@ -125,6 +125,7 @@ class Reply:
     mqtt_qos: int | None = field(default=None, kw_only=True)
     """0 or 1 (or 2, where the bridge has it)."""
     mqtt_retain: bool | None = field(default=None, kw_only=True)
+    """Mark it as retained, for subscriptions that keep the mark (MQTT 5 Retain As Published)."""
     type: str | None = field(default=None, kw_only=True)
     """Event type; None: the request's plus `.reply`."""
     subject: str | None = field(default=None, kw_only=True)
