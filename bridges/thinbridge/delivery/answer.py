@@ -1,8 +1,8 @@
 """What became of a delivery; the bridge gives it to `mapping`, which makes the device's reply from it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from thinbridge.events import Event
 
@@ -28,9 +28,8 @@ class Verdict(Enum):
     """The bridge stopped first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A verdict, and what the sink answered with it."""
+class Answer(NamedTuple):
+    """A verdict, and what the sink answered with it. A tuple, since one is made per message."""
 
     verdict: Verdict
     status: int = 0
