@@ -4,8 +4,9 @@ Asked by `settings` (a listener's scheme), `bridge` and `thinbridge protocols li
 so a distribution that is broken stops nobody but its own users.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
@@ -39,7 +40,7 @@ def find(name: str) -> type[Protocol]:
 
 def installed() -> list[Installed]:
     """Everything that claims to be a protocol, sorted by name; what can't be used says why. Never raises."""
-    entries = list(_entries())
+    entries = _entries()
     return [_try(entry, [twin for twin in entries if twin.name == entry.name]) for entry in entries]
 
 
@@ -48,7 +49,9 @@ def names() -> list[str]:
     return sorted({entry.name for entry in _entries()})
 
 
-def _entries() -> Iterable[EntryPoint]:
+@cache
+def _entries() -> Sequence[EntryPoint]:
+    """Read once: what is installed while a process runs is found by the next."""
     return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _distribution(entry)))
 
 

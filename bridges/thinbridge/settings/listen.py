@@ -15,6 +15,9 @@ EVERYWHERE: Final = "0.0.0.0"
 SHORT: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<port>:[^/?@:\[\]]*)?(?P<query>\?.*)?")
 """`coap`, `coap:5683`, `udp:9000?idle=60`: a scheme and perhaps a port."""
 
+PLACE: Final = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]*)(?::(?P<port>[^:\[\]]*))?")
+"""A host and perhaps a port; only an IPv6 address has brackets, and only there the host has colons."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -70,22 +73,19 @@ def _protocol(scheme: str, text: str, key: str) -> type[Protocol]:
 
 
 def _host_port(rest: str, text: str, key: str, default: int | None) -> tuple[str, int]:
-    """The host and port of what follows `://`; `urlsplit` knows brackets, and tells a bad port only when asked."""
-    try:
-        parts = urlsplit(f"//{rest}")
-        host, port = parts.hostname or EVERYWHERE, parts.port
-    except ValueError as error:
-        fix = "use a port from 0 to 65535" if "ort" in str(error) else "write an IPv6 address in brackets: [::1]:5683"
-        raise SettingsError(key, text, fix) from error
-    if parts.path.strip("/") or parts.fragment or "@" in parts.netloc:
+    """The host and port of what follows `://`."""
+    place = rest.partition("?")[0].removesuffix("/")
+    if set(place) & set("/@#"):
         raise SettingsError(key, text, "leave out everything but host and port")
-    if parts.netloc.count(":") > 1 and "[" not in parts.netloc:
+    found = PLACE.fullmatch(place)
+    if found is None:
         raise SettingsError(key, text, "write an IPv6 address in brackets: [::1]:5683")
-    if port is None:
-        port = default
+    port = found["port"] or default
     if port is None:
         raise SettingsError(key, text, "add a port, such as 127.0.0.1:8090")
-    return host, port
+    if not re.fullmatch("[0-9]{1,5}", str(port)) or int(port) > 65535:
+        raise SettingsError(key, text, "use a port from 0 to 65535")
+    return found["host"].strip("[]").lower() or EVERYWHERE, int(port)
 
 
 def _options(url: str, text: str, key: str) -> dict[str, str]:

@@ -158,14 +158,27 @@ def _pod_address(said: _Said, environ: Mapping[str, str]) -> None:
         )
 
 
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key that is there twice is a mistake; by default the first is lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, each key once."""
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _yaml(text: str, name: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SettingsError(f"{name}{line}", shown(error.problem or "syntax"), "correct the YAML") from error
     except yaml.YAMLError as error:
-        raise SettingsError(name, shown(str(error)), "correct the YAML") from error
+        raise SettingsError(name, shown(getattr(error, "reason", str(error))), "correct the YAML") from error
 
 
 def _flag(key: str) -> str:
