@@ -31,7 +31,7 @@ class Greeting(Session):
     def __init__(self, protocol: "MQTT", path: Path, now: float) -> None:
         self.id = protocol.session_id()
         self.identity = path.identity
-        self.peer = f"{path.peer[0]}:{path.peer[1]}" if len(path.peer) > 1 else str(path.peer)
+        self.peer = f"{path.peer[0]}:{path.peer[1]}"
         self._protocol = protocol
         self._path = path
         self._deadline: float | None = now + protocol.settings.connect_timeout

@@ -98,7 +98,7 @@ class MQTTSession(Session):
             self._lose(now, resumed=True)
         settings, values = self._protocol.settings, connect.properties
         self._protocol.offline.pop(self._client_id, None)
-        self.peer = f"{path.peer[0]}:{path.peer[1]}" if len(path.peer) > 1 else str(path.peer)
+        self.peer = f"{path.peer[0]}:{path.peer[1]}"
         wanted = values.get(properties.SESSION_EXPIRY, 0) if connect.v5 else (not connect.clean) * 0xFFFFFFFF
         self._expiry = float(min(wanted, settings.session_expiry))
         keep_alive = connect.keep_alive

@@ -1,0 +1,235 @@
+"""A connection until its CONNECT is answered."""
+
+import pytest
+from tests.bridges.protocols.mqtt.bench import OK, V5, V311, Bench
+
+from thinbridge.protocols.base import Authorize, Decision, Identity, Opened, Path
+from thinbridge.protocols.mqtt import MQTT, Greeting, MQTTSettings, connect, properties, reasons
+from thinbridge.protocols.mqtt.connect import Connect, Will
+from thinbridge.testing.owner import seeded
+
+
+def hello(client_id: str = "dev", version: int = V5, **more: object) -> bytes:
+    return connect.encode_connect(Connect(client_id, version, **more))  # type: ignore[arg-type]
+
+
+def test_a_connect_is_authorized_and_handed_over() -> None:
+    bench = Bench()
+    line = bench.line()
+    line.send(hello(username="u", password=b"p"))
+    assert bench.events[0] == Authorize("connect", "dev", "u", b"p")
+    assert isinstance(bench.events[1], Opened)
+    [(first, body)] = line.packets()
+    reason, present, values = connect.decode_connack(body, True)
+    assert (first, reason, present) == (0x20, 0, False)
+    assert values == {
+        properties.RECEIVE_MAXIMUM: 64,
+        properties.MAXIMUM_QOS: 1,
+        properties.MAXIMUM_PACKET_SIZE: 262_144,
+        properties.TOPIC_ALIAS_MAXIMUM: 16,
+        properties.SUBSCRIPTION_IDS_AVAILABLE: 0,
+        properties.SHARED_AVAILABLE: 0,
+        properties.SERVER_KEEP_ALIVE: 3600,
+    }
+    bench.check()
+
+
+def test_311_hears_a_connack_of_four_bytes() -> None:
+    assert Bench().connect(version=V311, quiet=False).raw() == bytes.fromhex("20020000")
+
+
+def test_every_byte_may_come_alone() -> None:
+    bench = Bench()
+    line = bench.line()
+    for byte in hello() + b"\xc0\0":
+        line.send(bytes((byte,)))
+    assert [first for first, _ in line.packets()] == [0x20, 0xD0]
+
+
+def test_a_client_need_not_wait() -> None:  # MQTT 5 §3.1.4
+    bench = Bench()
+    bench.decision = None
+    line = bench.line()
+    line.send(hello(), b"\xc0\0")
+    greeting = next(iter(bench.owner.live))
+    assert greeting.paused
+    greeting.receive(b"\xc0", line.path, bench.now)  # a shell may hand on what it had read
+    assert line.raw() == b""
+    bench.owner.authorized(greeting, Decision(True), bench.now)
+    line.send(b"\0")
+    assert [first for first, _ in line.packets()] == [0x20, 0xD0, 0xD0]
+    assert not greeting.paused
+
+
+def test_what_does_not_wait_is_bounded() -> None:
+    bench = Bench(max_packet=100)
+    bench.decision = None
+    line = bench.line()
+    line.send(hello())
+    greeting = next(iter(bench.owner.live))
+    greeting.receive(bytes(101), line.path, bench.now)
+    greeting.receive(bytes(101), line.path, bench.now)
+    greeting.authorized(Decision(True), bench.now)
+    assert greeting.closed
+    assert list(greeting.data_to_send()) == [(None, line.path)]
+    assert bench.protocol.counters["greeting_overflow"] == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "counter", "said"),
+    [
+        (b"\xc0\0", "not_connect", b""),
+        (b"\x10\x80\x80\x80\x80", "malformed", b""),
+        (b"\x10\x81\x20", "packet_too_large", b""),
+        (b"\x10\x0f" + b"GET / HTTP/1.1\r", "not_mqtt", b""),
+        (bytes.fromhex("100e 0006 4d5149736470 03 02 0000 0000"), "unsupported_version", bytes.fromhex("20020001")),
+        (bytes.fromhex("100c 0004 4d515454 06 02 0000 0000"), "unsupported_version", bytes.fromhex("2003008400")),
+        (bytes.fromhex("100d 0004 4d515454 05 03 0000 00 0000"), "malformed", bytes.fromhex("2003008100")),
+        (bytes.fromhex("100c 0004 4d515454 04 03 0000 0000"), "malformed", b""),
+        (hello("", V311, clean=False), "client_id_invalid", bytes.fromhex("20020002")),
+        (hello("a\x01"), "client_id_invalid", bytes.fromhex("2003008500")),
+        (hello("a" * 257), "client_id_invalid", bytes.fromhex("2003008500")),
+        (hello(username="a\x01"), "username_invalid", bytes.fromhex("2003008600")),
+        (hello(username="a" * 257), "username_invalid", bytes.fromhex("2003008600")),
+        (hello(properties={properties.AUTH_METHOD: "x"}), "auth_method", bytes.fromhex("2003008c00")),
+        (hello(properties={properties.AUTH_DATA: b"x"}), "auth_method", bytes.fromhex("2003008c00")),
+        (hello(will=Will("w", b"", 2)), "qos2", bytes.fromhex("2003009b00")),
+        (
+            hello(will=Will("w", b"", properties={properties.CONTENT_TYPE: "application/cloudevents"})),
+            "event_invalid",
+            bytes.fromhex("2003009900"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("tail", [b"", b"\xc0\0"])
+def test_refusals(data: bytes, counter: str, said: bytes, tail: bytes) -> None:
+    for pieces in ([data + tail], [bytes((byte,)) for byte in data + tail]):
+        bench = Bench()
+        line = bench.line()
+        for piece in pieces:
+            line.send(piece)
+        assert line.raw() == said
+        assert line.closed
+        assert bench.protocol.counters == {counter: 1}
+        assert not bench.owner.live
+        bench.check()
+
+
+@pytest.mark.parametrize(("username", "code"), [(None, 0x87), ("u", 0x86)])
+def test_not_authorized(username: str | None, code: int) -> None:
+    bench = Bench()
+    bench.decision = Decision(False)
+    line = bench.line()
+    line.send(hello(username=username))
+    assert line.raw() == bytes((0x20, 3, 0, code, 0))
+    assert line.closed
+    assert bench.protocol.counters == {"not_authorized": 1}
+
+
+def test_draining_refuses_before_and_after_the_question() -> None:  # 3.1.1 code 3, MQTT 5 0x88
+    bench = Bench()
+    bench.decision = None
+    late = bench.line()
+    late.send(hello("late", V311))
+    greeting = next(iter(bench.owner.live))
+    bench.owner.drain(bench.now)
+    bench.owner.authorized(greeting, Decision(True), bench.now)
+    assert late.raw() == bytes.fromhex("20020003")
+    line = bench.line()
+    line.send(hello())
+    assert line.raw() == bytes.fromhex("2003008800")
+    assert bench.protocol.counters == {"draining": 2}
+
+
+def test_too_slow() -> None:
+    bench = Bench()
+    line = bench.line()
+    line.send(b"\x10")
+    bench.wait(4.9)
+    assert not line.closed
+    bench.wait(0.2)
+    assert line.closed
+    assert line.raw() == b""
+    assert bench.protocol.counters == {"connect_timeout": 1}
+
+
+def test_a_connection_that_goes_before_its_answer() -> None:
+    bench = Bench()
+    bench.decision = None
+    line = bench.line()
+    line.send(hello())
+    greeting = next(iter(bench.owner.live))
+    line.cut()
+    assert not bench.owner.live
+    greeting.authorized(Decision(True), bench.now)
+    greeting.receive(b"x", line.path, bench.now)
+    assert not bench.protocol.sessions
+
+
+def test_close() -> None:
+    bench = Bench()
+    bench.decision = None
+    silent, asked = bench.line(), bench.line()
+    asked.send(hello())
+    bench.owner.close(bench.now)
+    assert silent.raw() == b""
+    assert asked.raw() == bytes.fromhex("2003008800")
+    assert silent.closed
+    assert asked.closed
+    bench.check()
+
+
+def test_what_a_greeting_does_not_do() -> None:
+    greeting = Greeting(MQTT(MQTTSettings(), seeded(1)), Path(("192.0.2.7", 5)), 0.0)
+    assert greeting.peer == "192.0.2.7:5"
+    assert not greeting.answer(1, OK, 0.0)
+    greeting.handle_timer(1.0)
+    assert not greeting.closed
+    greeting.close("x", 1.0)
+    greeting.close("x", 1.0)
+    assert len(greeting.data_to_send()) == 1
+
+
+def test_an_empty_client_id_is_assigned() -> None:  # MQTT-3.1.3-6, MQTT-3.2.2-16
+    bench = Bench()
+    line = bench.connect("", quiet=False)
+    values = connect.decode_connack(line.packets()[0][1], True)[2]
+    assert values[properties.ASSIGNED_CLIENT_ID] == next(iter(bench.protocol.sessions))
+    assert bench.connect("", V311, quiet=False).raw() == bytes.fromhex("20020000")
+    assert len(bench.protocol.sessions) == 2
+
+
+@pytest.mark.parametrize(
+    ("decision", "identity", "username", "device"),
+    [
+        (Decision(True), None, None, "dev"),
+        (Decision(True), None, "u", "u"),
+        (Decision(True), Identity("x509", "cn"), "u", "cn"),
+        (Decision(True, Identity("user", "proven")), Identity("x509", "cn"), "u", "proven"),
+        (Decision(True, None, "named"), Identity("x509", "cn"), "u", "named"),
+    ],
+)
+def test_the_name_of_a_device(decision: Decision, identity: Identity | None, username: str | None, device: str) -> None:
+    bench = Bench()
+    bench.decision = decision
+    bench.connect(identity=identity, username=username)
+    assert bench.session().device == device
+    assert bench.session().identity == (decision.identity or identity)
+
+
+def test_only_the_same_principal_takes_over() -> None:
+    bench = Bench()
+    first = bench.persistent(identity=Identity("x509", "a"))
+    thief = bench.line(Identity("x509", "b"))
+    thief.send(hello())
+    assert thief.raw() == bytes((0x20, 3, 0, reasons.CLIENT_ID_INVALID, 0))
+    assert not first.closed
+    assert bench.protocol.counters == {"takeover_refused": 1}
+
+
+def test_a_connect_of_the_largest_size_passes() -> None:
+    bench = Bench(connect_max=200)
+    for size, passes in ((100, True), (200, False)):
+        line = bench.line()
+        line.send(hello(f"{size}", will=Will("w", bytes(size))))
+        assert line.closed is not passes
