@@ -1,0 +1,321 @@
+"""A seeded chaos proxy for real UDP and TCP sockets, with the faults of `network`; no root, no `tc netem` needed.
+
+In tests `DatagramChaos` and `StreamChaos`; from the command line
+
+    python -m thinbridge.testing.chaos udp://127.0.0.1:5685 127.0.0.1:5683 --loss 0.3 --duplicate 0.1 --seed 7
+
+The same seed meets the same traffic with the same faults; real sockets add their own timing.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Sequence
+from random import Random
+from urllib.parse import urlsplit
+
+from thinbridge.testing.network import CLEAN, Burst, Faults, Link, Pipe
+
+Address = tuple[str, int]
+
+MAX_DEVICES = 4096
+"""Source addresses that a proxy keeps apart; it is for tests, not for the world."""
+
+READ = 65536
+
+
+class DatagramChaos(asyncio.DatagramProtocol):
+    """A UDP proxy: devices talk to `port`, the bridge sees one source port per device (a new one after a rebind).
+
+    Args:
+        to: the bridge's address.
+        up: faults from devices to the bridge.
+        down: faults on the way back.
+        seed: where chance comes from.
+        listen: address to listen on; port 0: any.
+    """
+
+    port = 0
+
+    def __init__(
+        self, to: Address, up: Faults = CLEAN, down: Faults = CLEAN, seed: int = 0, listen: Address = ("127.0.0.1", 0)
+    ) -> None:
+        self.to = to
+        self.faults = up, down
+        self.random = Random(seed)
+        self._listen = listen
+        self._devices: dict[Address, _Upstream] = {}
+        self._transport: asyncio.DatagramTransport
+        self._links: tuple[Link, Link]
+
+    async def __aenter__(self) -> "DatagramChaos":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; `port` is then set."""
+        self.loop = asyncio.get_running_loop()
+        begin = self.loop.time()
+        self._links = Link(self.faults[0], self.random, begin), Link(self.faults[1], self.random, begin)
+        transport, _ = await self.loop.create_datagram_endpoint(lambda: self, local_addr=self._listen)
+        self._transport = transport
+        self.port = transport.get_extra_info("sockname")[1]
+
+    async def stop(self) -> None:
+        """Close everything; what is on its way is lost."""
+        for device in self._devices.values():
+            device.close()
+        self._devices.clear()
+        self._transport.close()
+        await asyncio.sleep(0)
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        """A device sent something."""
+        if self._links[0].rebinds() and addr in self._devices:
+            self._devices.pop(addr).close()
+        if addr not in self._devices:
+            if len(self._devices) >= MAX_DEVICES:
+                return
+            self._devices[addr] = _Upstream(self, addr)
+        device = self._devices[addr]
+        for when, copy in self._links[0].carry(data, self.loop.time()):
+            self.loop.call_at(when, device.send, copy)
+
+    def from_bridge(self, data: bytes, device: Address) -> None:
+        """The bridge sent something to a device."""
+        for when, copy in self._links[1].carry(data, self.loop.time()):
+            self.loop.call_at(when, self._to_device, copy, device)
+
+    def _to_device(self, data: bytes, device: Address) -> None:
+        if not self._transport.is_closing():
+            self._transport.sendto(data, device)
+
+    def error_received(self, exc: Exception) -> None:
+        """A device's port is closed: a network does not care."""
+
+
+class _Upstream(asyncio.DatagramProtocol):
+    """A device's socket towards the bridge."""
+
+    def __init__(self, chaos: DatagramChaos, device: Address) -> None:
+        self._chaos, self._device = chaos, device
+        self._closed = False
+        self._waiting: list[bytes] = []
+        self._transport: asyncio.DatagramTransport | None = None
+        self._task = chaos.loop.create_task(self._open())
+
+    async def _open(self) -> None:
+        transport, _ = await self._chaos.loop.create_datagram_endpoint(lambda: self, remote_addr=self._chaos.to)
+        self._transport = transport
+        if self._closed:
+            self._transport.close()
+        for data in self._waiting:
+            self.send(data)
+
+    def send(self, data: bytes) -> None:
+        if self._transport is None:
+            self._waiting.append(data)
+        elif not self._closed:
+            self._transport.sendto(data)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        if not self._closed:
+            self._chaos.from_bridge(data, self._device)
+
+    def error_received(self, exc: Exception) -> None:
+        """The bridge's port is closed: the device is not told, as by most networks."""
+
+
+class StreamChaos:
+    """A TCP proxy: bytes arrive in other pieces, later, or not to the end.
+
+    Args:
+        to: the bridge's address.
+        up: faults from devices to the bridge.
+        down: faults on the way back.
+        seed: where chance comes from.
+        listen: address to listen on; port 0: any.
+    """
+
+    port = 0
+
+    def __init__(
+        self, to: Address, up: Faults = CLEAN, down: Faults = CLEAN, seed: int = 0, listen: Address = ("127.0.0.1", 0)
+    ) -> None:
+        self.to = to
+        self.faults = up, down
+        self.random = Random(seed)
+        self.cuts = 0
+        """Connections that were cut."""
+        self._listen = listen
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._begin = 0.0
+        self._server: asyncio.Server
+
+    async def __aenter__(self) -> "StreamChaos":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; `port` is then set."""
+        self._begin = asyncio.get_running_loop().time()
+        self._server = await asyncio.start_server(self._connected, *self._listen)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the port and cut all connections."""
+        self._server.close()
+        self.cut_all()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def cut_all(self) -> None:
+        """Cut every connection now."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        writers = [writer]
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                upstream, onwards = await asyncio.open_connection(*self.to)
+                writers.append(onwards)
+                await self._carry(reader, writer, upstream, onwards)
+        finally:
+            self._tasks.discard(task)
+            for one in writers:
+                one.transport.abort()
+
+    async def _carry(
+        self,
+        device: asyncio.StreamReader,
+        to_device: asyncio.StreamWriter,
+        bridge: asyncio.StreamReader,
+        to_bridge: asyncio.StreamWriter,
+    ) -> None:
+        up, down = (Pipe(faults, self.random, self._begin) for faults in self.faults)
+        ways = [
+            asyncio.ensure_future(self._pump(device, to_bridge, up)),
+            asyncio.ensure_future(self._pump(bridge, to_device, down)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+        self.cuts += up.broken or down.broken
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pipe: Pipe) -> None:
+        """One direction, until its end has arrived."""
+        loop = asyncio.get_running_loop()
+        reading: asyncio.Future[bytes] | None = asyncio.ensure_future(reader.read(READ))
+        try:
+            while not pipe.over:
+                when = pipe.when()
+                pause = None if when is None else max(0.0, when - loop.time())
+                if reading is None:
+                    await asyncio.sleep(3600 if pause is None else pause)  # half open: for ever, until we are stopped
+                else:
+                    await asyncio.wait([reading], timeout=pause)
+                if reading is not None and reading.done():
+                    reading = self._take(reading.result(), reader, pipe, loop.time())
+                writer.write(pipe.read(loop.time()))
+                await writer.drain()
+        finally:
+            if reading is not None:
+                reading.cancel()
+
+    def _take(
+        self, data: bytes, reader: asyncio.StreamReader, pipe: Pipe, now: float
+    ) -> "asyncio.Future[bytes] | None":
+        if not data:
+            pipe.close(now)
+            return None
+        pipe.write(data, now)
+        return None if pipe.broken else asyncio.ensure_future(reader.read(READ))
+
+
+# --- The command line ----------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """One flag per fault."""
+    one = argparse.ArgumentParser(
+        prog="python -m thinbridge.testing.chaos",
+        description="A proxy between devices and a bridge that behaves like a terrible network, from a seed.",
+        epilog="Chances are 0 to 1 and per datagram (per chunk on streams), times are seconds.",
+    )
+    one.add_argument("listen", help="udp://HOST:PORT or tcp://HOST:PORT: where devices connect")
+    one.add_argument("to", help="HOST:PORT of the bridge")
+    one.add_argument("--seed", type=int, default=0, help="where chance comes from (default 0)")
+    one.add_argument("--only", choices=("up", "down"), help="faults only towards the bridge, or only back")
+    one.add_argument("--burst", nargs=3, type=float, metavar=("ENTER", "LEAVE", "LOSS"), help="Gilbert–Elliott losses")
+    one.add_argument("--partition", nargs=2, type=float, action="append", default=[], metavar=("FROM", "TO"))
+    for field in dataclasses.fields(Faults):
+        if field.name not in ("burst", "partitions"):
+            one.add_argument(f"--{field.name.replace('_', '-')}", type=float, default=field.default, metavar="X")
+    return one
+
+
+def faults_of(options: argparse.Namespace) -> Faults:
+    """What the flags say."""
+    plain = {one.name: getattr(options, one.name) for one in dataclasses.fields(Faults) if hasattr(options, one.name)}
+    plain["burst"] = Burst(*options.burst) if options.burst else None
+    return Faults(**plain, partitions=tuple((begin, end) for begin, end in options.partition))
+
+
+def proxy_of(options: argparse.Namespace) -> DatagramChaos | StreamChaos:
+    """The proxy that the flags ask for.
+
+    Raises:
+        ValueError: an address that is none.
+    """
+    url, to = urlsplit(options.listen), urlsplit(f"//{options.to}")
+    if url.scheme not in ("udp", "tcp") or not url.hostname or not to.hostname or not to.port:
+        raise ValueError(f"{options.listen} {options.to}: write udp://HOST:PORT HOST:PORT")
+    faults = faults_of(options)
+    up, down = (CLEAN if options.only == "down" else faults), (CLEAN if options.only == "up" else faults)
+    kind = DatagramChaos if url.scheme == "udp" else StreamChaos
+    return kind((to.hostname, to.port), up, down, options.seed, (url.hostname, url.port or 0))
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Run until cancelled."""
+    async with proxy_of(options) as proxy:
+        host = urlsplit(options.listen).hostname
+        print(f"chaos on {host}:{proxy.port} to {options.to}, seed {options.seed}", flush=True)
+        await asyncio.Event().wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 2 if its arguments can't be used."""
+    options = parser().parse_args(arguments)
+    try:
+        asyncio.run(serve(options))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
