@@ -1,5 +1,6 @@
 """What to type in another terminal to be a device, with the ports that were really given."""
 
+import math
 import os
 import shutil
 import sys
@@ -10,27 +11,30 @@ from urllib.parse import urlsplit
 from thinbridge.protocols.base import Endpoint
 
 TOOLS: Final = {
-    "coap": "coap-client-notls -m post -e 'hello' coap://{netloc}/greeting",
-    "mqtt": "mosquitto_rr -V mqttv5 -h {host} -p {port} -t greeting -e answers -m 'hello'",
-    "udp": "echo -n hello | nc -u -w 10 {host} {port}",
+    "coap": "coap-client-notls -m post -e hello coap://{netloc}/greeting",
+    "mqtt": "mosquitto_rr -h {host} -p {port} -t greeting -e answers -m hello",
+    "udp": "echo -n hello | nc -u -w {wait} {host} {port}",
 }
-"""With the tools that people of the protocol have; `{wait}` outlasts a cold start."""
+"""With the tools that people of the protocol have; `wait`, in seconds, outlasts a cold start."""
 OURS: Final = {
     "coap": "send coap://{netloc}/greeting -d hello",
     "mqtt": "send mqtt://{netloc}/greeting -d hello",
     "udp": "send udp://{netloc} -d hello",
 }
 """The arguments of `thinbridge` that do the same."""
+PATIENCE: Final = 3
+"""Seconds in which a function on this machine starts and answers."""
 ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Who listens everywhere is reached on loopback."""
 
 
-def lines(endpoints: Sequence[Endpoint]) -> list[str]:
+def lines(endpoints: Sequence[Endpoint], cold_start: float) -> list[str]:
     """The banner."""
+    wait = PATIENCE + math.ceil(cold_start)
     shown = ["", "Be a device, in another terminal:"]
     for endpoint in endpoints:
         if endpoint.protocol in TOOLS:
-            shown += ["", f"  {TOOLS[endpoint.protocol].format(**_place(endpoint))}"]
+            shown += ["", f"  {TOOLS[endpoint.protocol].format(**_place(endpoint), wait=wait)}"]
             shown += [f"  {program()} {ours(endpoint)}"]
         else:
             shown += ["", f"  {endpoint.protocol} at {endpoint.url}"]

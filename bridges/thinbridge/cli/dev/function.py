@@ -10,6 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
+from thinbridge.cli.dev.frames import Frames
 from thinbridge.cli.dev.printer import Printer
 from thinbridge.cli.dev.target import Target, find
 from thinbridge.errors import SettingsError, ThinbridgeError
@@ -32,11 +33,15 @@ class Process:
     """One run of the function.
 
     Args:
+        child: the process.
         port: where on loopback it accepts connections.
+        frames: what to show of its output.
+        printer: shows it.
     """
 
-    def __init__(self, child: asyncio.subprocess.Process, port: int, printer: Printer) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, port: int, frames: Frames, printer: Printer) -> None:
         self.port = port
+        self._frames = frames
         self._child = child
         self._printer = printer
         self._last: deque[str] = deque(maxlen=1)
@@ -59,7 +64,7 @@ class Process:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,  # Ctrl-C is for us: we drain first; and its workers end with it
         )
-        return cls(child, port, printer)
+        return cls(child, port, Frames(target.source.parent), printer)
 
     async def accepting(self) -> None:
         """Wait until it accepts connections.
@@ -95,7 +100,7 @@ class Process:
             if not line:
                 return
             text = line.decode("utf-8", "replace").rstrip()
-            if text:
+            if text and self._frames.keep(text):
                 self._last.append(text)
                 self._printer.output(text[:LINE])
 

@@ -17,13 +17,22 @@ from thinbridge.telemetry.logs import printable
 
 VERDICTS: Final = {
     Verdict.DEAD_LETTERED: "dead letter",
-    Verdict.UNREACHED: "never reached",
-    Verdict.UNKNOWN: "no answer",
+    Verdict.UNREACHED: "not reached",
+    Verdict.UNKNOWN: "gave up",
     Verdict.OVERLOADED: "too many at once",
-    Verdict.BAD_GATEWAY: "no usable answer",
+    Verdict.BAD_GATEWAY: "no use",
     Verdict.CANCELLED: "cancelled",
 }
-"""What the function did, where its status does not say it."""
+"""What became of a delivery, where the function's status does not say it."""
+OUTCOMES: Final = {
+    Outcome.ACCEPTED: "done",
+    Outcome.PENDING: "to be answered later",
+    Outcome.REFUSED: "refused",
+    Outcome.OVERLOADED: "not done, try again",
+    Outcome.UNKNOWN: "perhaps not done",
+    Outcome.BAD_GATEWAY: "not done",
+}
+"""What the device is told, where there is no data that says it."""
 DATA: Final = 60
 """Characters of a payload that are shown."""
 GOOD: Final = (Outcome.ACCEPTED, Outcome.PENDING)
@@ -54,14 +63,14 @@ class Printer:
         self, endpoint: Endpoint, session: Session, inbound: Inbound, answer: Answer, reply: Reply, seconds: float
     ) -> None:
         """A message came to its end."""
-        function = VERDICTS.get(answer.verdict) or ""
-        function = f"{function} {answer.status or ''}".strip() + f", {_time(seconds)}"
+        words = (str(answer.status or ""), VERDICTS.get(answer.verdict, ""), _time(seconds))
+        function = ", ".join(word for word in words if word)
         good = reply.outcome in GOOD
         ways = (
             f"{_device(session)} {_request(inbound)}",
             inbound.type,
             self._style(function, fg="green" if good else "red"),
-            _payload(reply.data) or ("done" if good else reply.outcome.value),
+            _payload(reply.data) or OUTCOMES[reply.outcome],
         )
         self._line(endpoint.name, self._style(" → ", dim=True).join(ways))
 
@@ -73,7 +82,14 @@ class Printer:
 
     def _line(self, who: str, what: str) -> None:
         clock = self._style(time.strftime("%H:%M:%S"), dim=True)
-        click.echo(f"{clock}  {self._style(f'{_cut(who, 20):8}', bold=True)}  {what}")
+        self.show(f"{clock}  {self._style(f'{_cut(who, 20):8}', bold=True)}  {what}")
+
+    def show(self, text: str) -> None:
+        """Print; whether anybody reads it is no reason to stop serving devices."""
+        try:
+            click.echo(text)
+        except OSError:
+            pass
 
     def _style(self, text: str, *, fg: str | None = None, dim: bool = False, bold: bool = False) -> str:
         return click.style(text, fg=fg, dim=dim or None, bold=bold or None) if self._colourful else text

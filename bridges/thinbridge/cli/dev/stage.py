@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import click
 from watchfiles import awatch
 
 from thinbridge.assembly import build
@@ -17,7 +16,8 @@ from thinbridge.cli.dev.activator import Activator
 from thinbridge.cli.dev.function import Function
 from thinbridge.cli.dev.printer import Printer
 from thinbridge.cli.serving import Stop, log_as
-from thinbridge.settings import Settings, load
+from thinbridge.errors import ListenError, SettingsError
+from thinbridge.settings import Listener, Settings, load
 
 DEFAULTS: Final = {
     "listen": ["coap://127.0.0.1:5683", "mqtt://127.0.0.1:1883", "udp://127.0.0.1:9000"],
@@ -57,7 +57,10 @@ class Stage:
             settings = load({**flags, "sink": self._activator.url}, environ, config, DEFAULTS)
             log_as(settings)
             bridge = build(settings, self._printer)
-            await bridge.start()
+            try:
+                await bridge.start()
+            except ListenError as error:
+                raise _way_out(error, settings) from error
             try:
                 await self._perform(bridge, settings, stop)
             finally:
@@ -84,26 +87,51 @@ class Stage:
         self._printer.say("http", f"health, metrics and inbox on {bridge.inbox.url}")
         if self._demo:
             await self._show(bridge)
-        click.echo("\n".join(banner.lines(bridge.endpoints)))
+        self._printer.show("\n".join(banner.lines(bridge.endpoints, self._cold_start)))
 
     async def _show(self, bridge: Bridge) -> None:
         """One real message of each protocol, typed as anybody would."""
         for endpoint in bridge.endpoints:
             if endpoint.protocol in banner.OURS:
                 arguments = banner.ours(endpoint)
-                click.echo(f"\n$ {banner.program()} {arguments}")
-                command = (sys.executable, "-m", "thinbridge.cli", *shlex.split(arguments))
-                child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
-                try:
-                    await child.wait()
-                finally:
-                    if child.returncode is None:
-                        child.terminate()
-                        await child.wait()
+                self._printer.show(f"\n$ {banner.program()} {arguments}")
+                self._printer.show(await _send(arguments))
 
     async def _watch(self) -> None:
         """Tell the activator what changed."""
         folder = self._path if self._path.is_dir() else self._path.parent
-        async for changes in awatch(folder):
-            names = sorted({Path(path).name for _, path in changes})
-            self._activator.changed(names[0])
+        try:
+            async for changes in awatch(folder):
+                self._activator.changed(min(Path(path).name for _, path in changes))
+        except OSError as error:
+            self._printer.trouble("function", f"changes are not seen: {error}")
+
+
+async def _send(arguments: str) -> str:
+    """What `thinbridge send …` prints."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "thinbridge.cli", *shlex.split(arguments)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.terminate()
+            await child.wait()
+    return output.decode("utf-8", "replace").rstrip()
+
+
+def _way_out(error: ListenError, settings: Settings) -> SettingsError:
+    """Name the flags that would work where a port is taken: `--listen` replaces all listeners, so it names all."""
+    if error.key != "listen":
+        return SettingsError("--http", error.value, f"{error.fix.partition(';')[0]}; use --http 127.0.0.1:0")
+    urls = [_next_port(one) if one.url == error.value else one.url for one in settings.listen]
+    flags = " ".join(f"--listen {url}" for url in urls)
+    return SettingsError("--listen", error.value, f"{error.fix.partition(';')[0]}; use {flags}")
+
+
+def _next_port(listener: Listener) -> str:
+    return listener.url.replace(f":{listener.port}", f":{listener.port + 1}")
