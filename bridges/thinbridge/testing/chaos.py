@@ -112,10 +112,10 @@ class _Upstream(asyncio.DatagramProtocol):
     async def _open(self) -> None:
         transport, _ = await self._chaos.loop.create_datagram_endpoint(lambda: self, remote_addr=self._chaos.to)
         self._transport = transport
+        for data in self._waiting:
+            self._transport.sendto(data)
         if self._closed:
             self._transport.close()
-        for data in self._waiting:
-            self.send(data)
 
     def send(self, data: bytes) -> None:
         if self._transport is None:

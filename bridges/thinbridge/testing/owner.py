@@ -65,7 +65,7 @@ class Owner:
         self._by_key: dict[Hashable, Session] = {}  # longest-silent first; streams: by the connection's number
         self._held: dict[int, tuple[Path, bytearray]] = {}  # what came for a session that is paused
         self._pushes: dict[tuple[Session, int], Callable[[PushResult], None]] = {}
-        self._seen: set[tuple[Session, int]] = set()
+        self._seen: dict[Session, set[int]] = {}  # the exchanges that each has had
 
     # --- In ---------------------------------------------------------------------------------------------------
 
@@ -221,10 +221,15 @@ class Owner:
             self._service(event.session, now)
         else:
             if isinstance(event, Inbound):
-                if (session, event.exchange) in self._seen:
-                    self.faults.append(f"exchange {event.exchange} was used twice")
-                self._seen.add((session, event.exchange))
+                self._number(session, event.exchange)
             self._report(session, event)
+
+    def _number(self, session: Session, exchange: int) -> None:
+        """Exchange numbers are never used twice within a session."""
+        seen = self._seen.setdefault(session, set())
+        if exchange in seen:
+            self.faults.append(f"exchange {exchange} was used twice")
+        seen.add(exchange)
 
     def _hand_over(self, event: Handover, now: float) -> None:
         self.live.setdefault(event.session, None)
@@ -248,6 +253,7 @@ class Owner:
         if session not in self.live:
             return
         del self.live[session]
+        self._seen.pop(session, None)
         for key in [key for key, one in self._by_key.items() if one is session]:
             del self._by_key[key]
             if self._streams:
