@@ -90,12 +90,12 @@ class Handle:
             self.since = now
         self.attempts += 1
         self._timer, self._renewed = None, False
-        due = now + self.terms.attempt_timeout
-        self.due = due if due < self.deadline else self.deadline
-        self._office.watch.add(self)
         connection = self._pool.acquire(self)
         if connection is not None:
-            self.connected(connection)
+            self._send(connection, now)
+        else:
+            self.due = self.deadline
+            self._office.watch.add(self)
 
     def cancel(self) -> None:
         """The bridge stops: over, as `CANCELLED`, wherever it is."""
@@ -111,11 +111,8 @@ class Handle:
     # --- what the pool and the connection say ----------------------------------------------------------------
 
     def connected(self, connection: Connection) -> None:
-        """Send it."""
-        self._connection, self._reached = connection, True
-        token, sink = self._token, self._pool.sink
-        authorization = token.line(self._office.loop.time()) if token is not None else ""
-        connection.request(build(sink, self.event, self.terms.content, authorization), self)
+        """It has been waited for, which took nothing from the attempt's time."""
+        self._send(connection, self._office.loop.time())
 
     def answering(self) -> None:
         """An answer has begun: the rest of it has less time than a function has to begin."""
@@ -156,6 +153,14 @@ class Handle:
             self._pool.renew(self)
         else:
             self._missed(failure, self._office.loop.time())
+
+    def _send(self, connection: Connection, now: float) -> None:
+        due = now + self.terms.attempt_timeout
+        self.due = due if due < self.deadline else self.deadline
+        self._office.watch.add(self)
+        self._connection, self._reached = connection, True
+        authorization = self._token.line(now) if self._token is not None else ""
+        connection.request(build(self._pool.sink, self.event, self.terms.content, authorization), self)
 
     # --- what follows ------------------------------------------------------------------------------------------
 

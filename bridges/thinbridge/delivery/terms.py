@@ -14,7 +14,7 @@ class Terms:
     """Where an event goes that the sink did not take, with `knativeerrordest`, `-code` and `-data`."""
     content: Content = Content.AUTO
     attempt_timeout: float = 60.0
-    """Seconds that one attempt may take, the wait for a connection included: a cold start takes 5–30 s."""
+    """Seconds from a request to its whole answer: a cold start takes 5–30 s."""
     retries: int | None = 3
     """Attempts after the first; None: as many as there is time for."""
     pause: float = 0.2
