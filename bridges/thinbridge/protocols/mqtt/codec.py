@@ -63,6 +63,9 @@ def decode_publish(first: int, body: bytes, v5: bool) -> Publish:
             end += 1
         else:
             values, end = properties.decode(body, end, properties.PUBLISH)
+            response = values.get(properties.RESPONSE_TOPIC, "")
+            if "+" in response or "#" in response:
+                raise wire.protocol_error()  # MQTT-3.3.2-14
     return Publish(topic, body[end:], qos, first & 1 == 1, first & 8 == 8, packet_id, values)
 
 

@@ -4,7 +4,7 @@ One `Outbox` per MQTT Session. A push is reported once: DELIVERED at the device'
 QUEUED when it has to wait for the device to come back, else why not.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -66,10 +66,12 @@ class Outbox:
         limit: how many may wait.
         limit_bytes: bytes of them.
         window: how many may wait for the device's PUBACK, if its Receive Maximum is not smaller.
+        counters: what became of messages that did not arrive.
     """
 
-    def __init__(self, limit: int, limit_bytes: int, window: int) -> None:
+    def __init__(self, limit: int, limit_bytes: int, window: int, counters: Counter[str]) -> None:
         self._limit, self._limit_bytes, self._window = limit, limit_bytes, window
+        self._counters = counters
         self._queue: deque[Message] = deque()
         self._inflight: dict[int, Message] = {}
         self._bytes = 0
@@ -80,8 +82,6 @@ class Outbox:
         self._max_packet = 0
         self.results: Results = []
         """Outcomes of pushes; the session takes and clears them."""
-        self.too_large = 0
-        """Messages dropped because the device's Maximum Packet Size is smaller (MQTT-3.1.2-24)."""
 
     def attach(self, v5: bool, receive_maximum: int, max_packet: int) -> None:
         """A connection is there: what it has not acknowledged goes first, in order, with DUP (MQTT-4.4.0-1)."""
@@ -159,8 +159,7 @@ class Outbox:
         packet = codec.encode_publish(message, self._v5)
         if len(packet) <= self._max_packet:
             return packet
-        self.too_large += 1
-        self._report(message, PushResult.TOO_LARGE)
+        self._report(message, PushResult.TOO_LARGE)  # MQTT-3.1.2-24
         return None
 
     def _next_id(self) -> int:
@@ -171,6 +170,8 @@ class Outbox:
                 return self._last_id
 
     def _report(self, message: Message, result: PushResult) -> None:
+        if result not in (PushResult.DELIVERED, PushResult.QUEUED):
+            self._counters[f"outbound_{result.name.lower()}"] += 1
         if message.push:
             self.results.append((message.push, result))
             message.push = 0

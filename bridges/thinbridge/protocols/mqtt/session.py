@@ -71,7 +71,9 @@ class MQTTSession(Session):
         self._expires: float | None = None  # while offline
         self._subscriptions = Subscriptions(settings.subscriptions)
         self._window = Window(settings.window)
-        self._outbox = Outbox(settings.outbound_queue, settings.outbound_bytes, settings.outbound_window)
+        self._outbox = Outbox(
+            settings.outbound_queue, settings.outbound_bytes, settings.outbound_window, protocol.counters
+        )
         self._exchanges = Exchanges(settings.replies)
         self._pushes = 0
         self._events: deque[Event] = deque((Opened(),))
@@ -170,7 +172,8 @@ class MQTTSession(Session):
         if overflow is not None:
             self._protocol.counters["offline_evicted"] += 1
             overflow.close("offline_sessions", now)
-            self._events.append(Woke(overflow))
+            if overflow is not self:
+                self._events.append(Woke(overflow))
 
     def _end(self, now: float) -> None:
         """The Session is over: nothing of it is remembered."""
@@ -184,6 +187,7 @@ class MQTTSession(Session):
         self._connection = None
         self._chunks.clear()
         self._exchanges.clear()
+        self._expires = None
         self.paused = self.busy = False
         self.closed = True
 
@@ -440,13 +444,14 @@ class MQTTSession(Session):
 
     def _reply(self, exchange: Exchange, reply: Reply) -> None:
         attributes = reply.attributes if reply.is_event else {}
-        result = self._publish(exchange, exchange.qos, attributes, reply.content_type, reply.data, 0)
-        if result is not None:
-            self._protocol.counters[f"reply_{result.name.lower()}"] += 1
+        self._publish(exchange, exchange.qos, attributes, reply.content_type, reply.data, 0)
 
     def push(self, target: int | None, outbound: Outbound, now: float) -> int:
         """A PUBLISH to the event's `mqtttopic`, or to the Response Topic of the exchange that was posted to."""
         self._pushes += 1
+        if self.closed:
+            self._events.append(Pushed(self._pushes, PushResult.GONE))
+            return self._pushes
         exchange = self._exchanges.target(target)
         attributes = outbound.attributes if outbound.is_event else {}
         result = self._publish(exchange, 1, attributes, outbound.content_type, outbound.data, self._pushes)
@@ -469,11 +474,11 @@ class MQTTSession(Session):
         if topic is None and exchange is not None:
             topic, correlation = exchange.response, exchange.correlation
         if topic is None:
-            return PushResult.REFUSED if push else None  # a reply that says nowhere to go: nobody asked
+            return PushResult.REFUSED  # it does not say where, and nobody asked
         subscription = self._subscriptions.match(topic) if _may_publish(topic) else None
         if subscription is None:
             self._protocol.counters["not_subscribed"] += 1
-            return PushResult.REFUSED if push else None
+            return PushResult.REFUSED
         wanted = attributes.get("mqttqos")
         message = Message(
             topic,

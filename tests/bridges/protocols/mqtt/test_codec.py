@@ -44,6 +44,13 @@ def test_publish_that_is_none(first: int, body: str, v5: bool) -> None:
     assert caught.value.code == reasons.MALFORMED
 
 
+@pytest.mark.parametrize("topic", ["a/#", "+"])
+def test_a_response_topic_has_no_wildcards(topic: str) -> None:  # MQTT-3.3.2-14
+    packet = codec.encode_publish(Publish("t", b"", properties={properties.RESPONSE_TOPIC: topic}), True)
+    with pytest.raises(DecodeError, match="protocol_error"):
+        codec.decode_publish(*cut(packet), True)
+
+
 def test_puback_both_ways() -> None:
     assert codec.encode_puback(0x1234, reasons.IMPLEMENTATION, True) == bytes.fromhex("4003123483")
     assert codec.encode_puback(0x1234, reasons.SUCCESS, True) == bytes.fromhex("40021234")

@@ -63,3 +63,10 @@ def test_aliases() -> None:  # MQTT 5 §3.3.2.3.4
         assert caught.value.code == code
     with pytest.raises(DecodeError):
         one.topic(Publish("", b""))
+
+
+def test_bytes_that_are_no_packet() -> None:
+    one = connection()
+    assert one.error is None
+    assert one.feed(b"\xc0\0\xc0\xff\xff\xff\xff", 1.0) == [(0xC0, b"")]
+    assert one.error is not None

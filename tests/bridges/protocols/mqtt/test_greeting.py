@@ -233,3 +233,18 @@ def test_a_connect_of_the_largest_size_passes() -> None:
         line = bench.line()
         line.send(hello(f"{size}", will=Will("w", bytes(size))))
         assert line.closed is not passes
+
+
+def test_a_clean_start_ends_the_session_that_was_there() -> None:  # MQTT-3.1.2-4, MQTT-3.1.4-3
+    bench = Bench()
+    old = bench.persistent()
+    session = bench.session()
+    new = bench.connect()
+    assert old.raw() == bytes.fromhex("e0018e")
+    assert old.closed
+    assert session.closed
+    assert session not in bench.owner.live
+    assert bench.session() is not session
+    new.send(b"\xc0\0")
+    assert new.raw() == b"\xd0\0"
+    bench.check()

@@ -1,5 +1,7 @@
 """What goes to a device."""
 
+from collections import Counter
+
 from thinbridge.protocols.base import PushResult
 from thinbridge.protocols.mqtt import codec, properties, reasons, wire
 from thinbridge.protocols.mqtt.codec import Publish
@@ -7,7 +9,7 @@ from thinbridge.protocols.mqtt.outbound import Message, Outbox, properties_of
 
 
 def outbox(limit: int = 10, limit_bytes: int = 10_000, window: int = 2) -> Outbox:
-    return Outbox(limit, limit_bytes, window)
+    return Outbox(limit, limit_bytes, window, Counter())
 
 
 def connected(receive_maximum: int = 10, max_packet: int = 1000, **limits: int) -> Outbox:
@@ -109,7 +111,7 @@ def test_too_large_for_the_device() -> None:  # MQTT-3.1.2-24
     assert one.add(message(bytes(20), qos=0, push=1)) == ()
     assert one.add(message(bytes(20), push=2)) == []
     assert one.results == [(1, PushResult.TOO_LARGE), (2, PushResult.TOO_LARGE)]
-    assert one.too_large == 2
+    assert one._counters == {"outbound_too_large": 2}
     assert len(one.add(message())) == 1
 
 

@@ -76,3 +76,8 @@ def test_a_single_packet_leaves_the_rest() -> None:
     framer = wire.Framer(100, single=True)
     assert framer.feed(b"\xc0\0\xc0\0\x30") == [(0xC0, b"")]
     assert framer.rest == b"\xc0\0\x30"
+
+
+def test_errors_carry_their_code() -> None:
+    assert wire.malformed().code == reasons.MALFORMED
+    assert wire.protocol_error().code == reasons.PROTOCOL_ERROR
