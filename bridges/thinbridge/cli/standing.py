@@ -11,6 +11,7 @@ from thinbridge.cli.serving import Stop
 from thinbridge.inbox import Inbox
 from thinbridge.protocols.base import Outbound, PushResult
 from thinbridge.settings import Settings
+from thinbridge.telemetry import fields
 
 log = logging.getLogger("thinbridge")
 
@@ -29,20 +30,25 @@ async def stand(settings: Settings, stop: Stop) -> None:
     try:
         _announce(bridge, settings)
         await stop.wait()
-        log.info("draining, up to %g s", settings.drain)
-        finished = await bridge.drain(settings.drain)
-        log.info("drained" if finished else "drain ran out of time; what was open stays unanswered")
+        log.info("draining", extra=fields(seconds=settings.drain))
+        if await bridge.drain(settings.drain):
+            log.info("drained")
+        else:
+            log.warning(
+                "drain ran out of time, what was open stays unanswered",
+                extra=fields(in_flight=bridge.state()["in_flight"]),
+            )
     finally:
         await bridge.stop()
 
 
 def _announce(bridge: Bridge, settings: Settings) -> None:
     for endpoint in bridge.endpoints:
-        log.info("%s listens on %s", endpoint.name, endpoint.url)
+        log.info("listening", extra=fields(endpoint=endpoint.name, protocol=endpoint.protocol, url=endpoint.url))
     if bridge.inbox is not None:
-        log.info("health, metrics and inbox on %s", bridge.inbox.url)
+        log.info("health, metrics and inbox", extra=fields(endpoint="http", url=bridge.inbox.url))
     assert settings.sink is not None
-    log.info("events go to %s", settings.sink.uri)
+    log.info("ready", extra=fields(sink=settings.sink.uri))
 
 
 class _Waiting:
@@ -66,7 +72,7 @@ async def _wait_for_binding(settings: Settings, stop: Stop) -> None:
     inbox = Inbox(settings.http.host, settings.http.port, _Waiting(), CollectorRegistry())
     await inbox.start()
     try:
-        log.warning("no sink yet: waiting, not ready, for a SinkBinding to set K_SINK")
+        log.warning("no sink: waiting for a SinkBinding to set K_SINK", extra=fields(endpoint="http", url=inbox.url))
         await stop.wait()
     finally:
         await inbox.stop()
