@@ -1,0 +1,120 @@
+"""CoAP over UDP (RFC 7252), the server's side, sans-IO.
+
+    codes.py      the numbers of the registries
+    codec.py      messages as bytes
+    request.py    what a request says → the event's attributes
+    response.py   a reply → code, options, payload
+    memory.py     what is remembered, so that a repeat is not delivered again
+    outgoing.py   separate responses until they are acknowledged
+    echo.py       proof of an address without state (RFC 9175)
+    session.py    one peer: the message layer
+
+Found through the registry; driven by `thinbridge.shells.datagram`.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from thinbridge import contract
+from thinbridge.errors import DecodeError
+from thinbridge.protocols.base import Entropy, EventType, Path, Protocol, Stateless, Transport
+from thinbridge.protocols.coap.codec import Message, decode, empty, encode, header
+from thinbridge.protocols.coap.codes import EMPTY, Type
+from thinbridge.protocols.coap.echo import Echo
+from thinbridge.protocols.coap.memory import Memory
+from thinbridge.protocols.coap.response import unavailable
+from thinbridge.protocols.coap.session import CoAPSession
+
+__all__ = ["CoAP", "CoAPSession", "CoAPSettings"]
+
+
+@dataclass(frozen=True)
+class CoAPSettings:
+    """Keys of a `coap://` listener."""
+
+    ack_delay: float = 1.0
+    """Seconds that a CON may wait for its answer before its empty ACK. A device repeats after 2 s at the earliest (RFC
+    7252 §4.8), which leaves as much for the network; an answer within it saves both sides a message."""
+    max_payload: int = 1024
+    """Bytes of a response's payload: what RFC 7252 §4.6 assumes to cross every network in one datagram."""
+    max_message: int = 65507
+    """Bytes of a request: all that fits into a datagram. More than RFC 7252 §4.6 assumes (1152), since what has arrived
+    has crossed the network already; a longer one gets 4.13."""
+    open_exchanges: int = 64
+    """Requests of one peer that may wait for their answers; more get 5.03. A gateway for many devices is one peer."""
+    nstart: int = 4
+    """Separate responses of one peer that may be unacknowledged at a time (RFC 7252 §4.7 says 1): a peer that asks for
+    several at once can take several, and one that is lost does not hold up the others for its 2 s."""
+    remembered: int = 512
+    """Requests of one peer that are remembered, so that a repeat is not delivered again: one every half second.
+    The oldest that is answered goes first."""
+    replies: int = 64
+    """Responses of one peer that are kept for repeats: more than it can have open."""
+    remembered_in_all: int = 500_000
+    """Requests that are remembered of all peers together: 2,000 a second for their 247 s, about 300 bytes each."""
+    replies_in_all: int = 64 << 20
+    """Bytes of responses kept for repeats, of all peers together; the oldest go first."""
+
+
+class CoAP(Protocol):
+    """Requests in, responses out."""
+
+    name: ClassVar[str] = "coap"
+    transport = Transport.DATAGRAM
+    port = 5683
+    event_types = (
+        EventType(contract.COAP_REQUEST, "a request from a device", (contract.PEER, *contract.COAP_ATTRIBUTES)),
+    )
+    Settings = CoAPSettings
+    settings: CoAPSettings
+
+    def __init__(self, settings: CoAPSettings, entropy: Entropy, name: str = "") -> None:
+        super().__init__(settings, entropy, name)
+        self.memory = Memory(settings.replies_in_all, settings.remembered_in_all)
+        self._echo = Echo(entropy)
+        self.proven: set[Hashable] = set()
+        """Keys of live sessions whose address an Echo has proven."""
+
+    def locate(self, data: bytes, path: Path, now: float) -> Hashable | Stateless | None:
+        """A session is the peer's address and port, at the address that it spoke to, once its address is proven."""
+        key = path.peer, path.local
+        if path.verified or key in self.proven:
+            return key
+        return self._stranger(data, path, now, key)
+
+    def _stranger(self, data: bytes, path: Path, now: float, key: Hashable) -> Hashable | Stateless | None:
+        """Nothing is kept for an unproven address, and no answer is longer than three times what it sent."""
+        try:
+            message = decode(data)
+        except DecodeError as error:
+            self.counters[f"malformed_{error.reason}"] += 1
+            head = header(data)
+            return Stateless(empty(Type.RST, head[1])) if head is not None and head[0] is Type.CON else None
+        if message.type not in (Type.CON, Type.NON):
+            return None
+        if message.code == EMPTY or message.code >> 5:
+            self.counters["ping" if message.code == EMPTY else "unexpected"] += 1
+            return Stateless(empty(Type.RST, message.mid)) if message.type is Type.CON else None
+        if self._echo.proves(message, path.peer, now):
+            return key
+        self.counters["challenged"] += 1
+        return Stateless(self._echo.challenge(message, path.peer, now))
+
+    def full(self, data: bytes, path: Path, now: float) -> Stateless | None:
+        """5.03 for a request for which there is no session: no room, or the bridge is about to end."""
+        try:
+            message = decode(data)
+        except DecodeError:
+            return None
+        if message.type not in (Type.CON, Type.NON) or not message.code or message.code >> 5:
+            return None
+        kind = Type.ACK if message.type is Type.CON else Type.NON
+        code, options, payload = unavailable(1)
+        return Stateless(encode(Message(kind, code, message.mid, message.token, options, payload)))
+
+    def open(self, key: Hashable, path: Path, now: float) -> CoAPSession:
+        """A session for a peer that is new."""
+        if not path.verified:
+            self.proven.add(key)  # `locate` lets nobody else come here
+        return CoAPSession(self, key, path, now)

@@ -1,0 +1,157 @@
+"""CoAP's numbers: message types, codes, options, Content-Formats (RFC 7252 §12 and the registries it opened)."""
+
+from enum import IntEnum
+from typing import Final
+
+VERSION: Final = 1
+
+
+class Type(IntEnum):
+    """RFC 7252 §3: the T field."""
+
+    CON = 0
+    NON = 1
+    ACK = 2
+    RST = 3
+
+
+EMPTY: Final = 0
+
+METHODS: Final = {1: "GET", 2: "POST", 3: "PUT", 4: "DELETE", 5: "FETCH", 6: "PATCH", 7: "iPATCH"}
+"""RFC 7252 §5.8 and RFC 8132."""
+
+GET, POST, PUT, DELETE, FETCH = 1, 2, 3, 4, 5
+
+
+def code(text: str) -> int:
+    """`2.05` → 69."""
+    return int(text[0]) << 5 | int(text[2:])
+
+
+def dotted(number: int) -> str:
+    """69 → `2.05`."""
+    return f"{number >> 5}.{number & 31:02d}"
+
+
+CREATED: Final = code("2.01")
+DELETED: Final = code("2.02")
+VALID: Final = code("2.03")
+CHANGED: Final = code("2.04")
+CONTENT: Final = code("2.05")
+BAD_REQUEST: Final = code("4.00")
+UNAUTHORIZED: Final = code("4.01")
+BAD_OPTION: Final = code("4.02")
+METHOD_NOT_ALLOWED: Final = code("4.05")
+REQUEST_ENTITY_INCOMPLETE: Final = code("4.08")
+REQUEST_ENTITY_TOO_LARGE: Final = code("4.13")
+INTERNAL_SERVER_ERROR: Final = code("5.00")
+BAD_GATEWAY: Final = code("5.02")
+SERVICE_UNAVAILABLE: Final = code("5.03")
+GATEWAY_TIMEOUT: Final = code("5.04")
+PROXYING_NOT_SUPPORTED: Final = code("5.05")
+
+RESPONSES: Final = frozenset(
+    map(
+        code,
+        (
+            *("2.01", "2.02", "2.03", "2.04", "2.05"),
+            *("4.00", "4.01", "4.02", "4.03", "4.04", "4.05", "4.06", "4.08", "4.09", "4.12", "4.13", "4.15"),
+            *("4.22", "4.29", "5.00", "5.01", "5.02", "5.03", "5.04", "5.05"),
+        ),
+    )
+)
+"""What a function may choose by `coapcode`. 2.31 and 5.08 are the message layers' own."""
+
+STATUS: Final = {
+    400: "4.00", 401: "4.01", 403: "4.03", 404: "4.04", 405: "4.05", 406: "4.06", 408: "4.08", 409: "4.09",
+    412: "4.12", 413: "4.13", 415: "4.15", 422: "4.22", 429: "4.29",
+    500: "5.00", 501: "5.01", 502: "5.02", 503: "5.03", 504: "5.04",
+}  # fmt: skip
+"""HTTP status → its twin (RFC 8075 §7 read backwards, RFC 8132 for 4.09 and 4.22, RFC 8516 for 4.29)."""
+
+
+class Option(IntEnum):
+    """Option numbers; odd ones are critical (RFC 7252 §5.4.1)."""
+
+    IF_MATCH = 1
+    URI_HOST = 3
+    ETAG = 4
+    IF_NONE_MATCH = 5
+    OBSERVE = 6
+    URI_PORT = 7
+    LOCATION_PATH = 8
+    URI_PATH = 11
+    CONTENT_FORMAT = 12
+    MAX_AGE = 14
+    URI_QUERY = 15
+    ACCEPT = 17
+    LOCATION_QUERY = 20
+    BLOCK2 = 23
+    BLOCK1 = 27
+    SIZE2 = 28
+    PROXY_URI = 35
+    PROXY_SCHEME = 39
+    SIZE1 = 60
+    ECHO = 252
+    NO_RESPONSE = 258
+    REQUEST_TAG = 292
+
+
+LENGTHS: Final = {
+    Option.IF_MATCH: (0, 8), Option.URI_HOST: (1, 255), Option.ETAG: (1, 8), Option.IF_NONE_MATCH: (0, 0),
+    Option.OBSERVE: (0, 3), Option.URI_PORT: (0, 2), Option.URI_PATH: (0, 255), Option.CONTENT_FORMAT: (0, 2),
+    Option.MAX_AGE: (0, 4), Option.URI_QUERY: (0, 255), Option.ACCEPT: (0, 2), Option.BLOCK2: (0, 3),
+    Option.BLOCK1: (0, 3), Option.SIZE2: (0, 4), Option.PROXY_URI: (1, 1034), Option.PROXY_SCHEME: (1, 255),
+    Option.SIZE1: (0, 4), Option.ECHO: (1, 40), Option.NO_RESPONSE: (0, 1), Option.REQUEST_TAG: (0, 8),
+}  # fmt: skip
+"""Bytes that an option's value may have; others make it unrecognised (RFC 7252 §5.4.3)."""
+
+REPEATABLE: Final = frozenset((Option.IF_MATCH, Option.ETAG, Option.URI_PATH, Option.URI_QUERY, Option.REQUEST_TAG))
+"""What may occur more than once in a request; a second of any other is unrecognised (RFC 7252 §5.4.5)."""
+
+MEDIA_TYPES: Final = {
+    0: "text/plain;charset=utf-8",
+    40: "application/link-format",
+    41: "application/xml",
+    42: "application/octet-stream",
+    47: "application/exi",
+    50: "application/json",
+    51: "application/json-patch+json",
+    52: "application/merge-patch+json",
+    60: "application/cbor",
+    61: "application/cwt",
+    62: "application/multipart-core",
+    63: "application/cbor-seq",
+    101: "application/cose-key",
+    102: "application/cose-key-set",
+    110: "application/senml+json",
+    111: "application/sensml+json",
+    112: "application/senml+cbor",
+    113: "application/sensml+cbor",
+    114: "application/senml-exi",
+    115: "application/sensml-exi",
+    140: "application/yang-data+cbor;id=sid",
+    256: "application/coap-group+json",
+    257: "application/concise-problem-details+cbor",
+    310: "application/senml+xml",
+    311: "application/sensml+xml",
+    11542: "application/vnd.oma.lwm2m+tlv",
+    11543: "application/vnd.oma.lwm2m+json",
+    11544: "application/vnd.oma.lwm2m+cbor",
+}
+"""Content-Format → media type, as IANA's registry has it; a number that is not here stays a number."""
+
+CONTENT_FORMATS: Final = {media_type: number for number, media_type in MEDIA_TYPES.items()} | {"text/plain": 0}
+
+
+def content_format(media_type: str | None) -> int | None:
+    """The Content-Format of a media type as an HTTP header has it; None if it has no number."""
+    if not media_type:
+        return None
+    number = CONTENT_FORMATS.get(media_type)
+    if number is None:
+        number = CONTENT_FORMATS.get("".join(media_type.lower().split()))
+        if number is None:
+            bare = media_type.partition(";")[0].strip().lower()
+            number = CONTENT_FORMATS.get(bare) if bare != "text/plain" or "utf-8" in media_type.lower() else None
+    return number

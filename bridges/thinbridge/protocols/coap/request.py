@@ -1,0 +1,179 @@
+"""What a request says, read once: its subject, its attributes, and what its response must know.
+
+`session` calls `read` per request. A request that can't be processed is `Refused` with the code to answer.
+"""
+
+from functools import lru_cache
+from typing import Final
+from unicodedata import category
+from urllib.parse import quote
+
+from thinbridge.protocols.coap.codec import Message, from_uint
+from thinbridge.protocols.coap.codes import (
+    BAD_OPTION,
+    BAD_REQUEST,
+    FETCH,
+    GET,
+    LENGTHS,
+    MEDIA_TYPES,
+    METHOD_NOT_ALLOWED,
+    METHODS,
+    PROXYING_NOT_SUPPORTED,
+    REPEATABLE,
+    REQUEST_ENTITY_INCOMPLETE,
+    REQUEST_ENTITY_TOO_LARGE,
+    Option,
+)
+
+_PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b"/%") | {0x20}
+_QUERY_PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b"&%") | {0x20}
+
+
+class Refused(Exception):
+    """The request can't be processed.
+
+    Args:
+        code: what to answer.
+        reason: the diagnostic payload (RFC 7252 §5.5.2) and, in one word, the counter.
+        counter: the counter's name.
+    """
+
+    def __init__(self, code: int, reason: str, counter: str) -> None:
+        self.code, self.reason, self.counter = code, reason, counter
+        super().__init__(reason)
+
+
+class Request:
+    """A request, as its exchange needs it."""
+
+    __slots__ = ("attributes", "block1", "content_type", "etags", "method", "no_response", "room", "subject")
+
+    def __init__(self, method: int, attributes: dict[str, str]) -> None:
+        self.method = method
+        self.subject: str | None = None
+        self.attributes = attributes
+        self.content_type: str | None = None
+        self.etags: list[bytes] = []
+        """The request's ETags: one of them in the answer makes it 2.03 (RFC 7252 §5.10.6.2)."""
+        self.no_response = 0
+        """Classes of response that the device does not want (RFC 7967 §2.1)."""
+        self.block1: bytes | None = None
+        """Its Block1 option, to be said back."""
+        self.room: int | None = None
+        """Bytes of payload that the device asks for at most (RFC 7959 §2.4: early negotiation)."""
+
+
+def read(message: Message, peer: str) -> Request:
+    """Read a request's options.
+
+    Raises:
+        Refused: unknown method, unknown critical option, or what is not supported.
+    """
+    method = METHODS.get(message.code)
+    if method is None:
+        raise Refused(METHOD_NOT_ALLOWED, "unknown method", "method")
+    attributes = {"coapmethod": method, "peer": peer}
+    request = Request(message.code, attributes)
+    path: list[str] = []
+    query: list[str] = []
+    previous = -1
+    for number, value in message.options:
+        if number == Option.URI_PATH:
+            path.append(segment(value))
+        elif number == Option.CONTENT_FORMAT and number != previous and len(value) <= 2:
+            content_format = from_uint(value)
+            attributes["coapformat"] = str(content_format)
+            request.content_type = MEDIA_TYPES.get(content_format)
+        elif number == Option.URI_QUERY:
+            query.append(argument(value))
+        else:
+            _rare(request, number, value, number == previous)
+        previous = number
+    if path:
+        request.subject = "/".join(path)
+    if query:
+        attributes["coapquery"] = "&".join(query)
+    return request
+
+
+def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
+    """An option that most requests don't have."""
+    attributes = request.attributes
+    low, high = LENGTHS.get(number, (1, 0))  # type: ignore[call-overload]  # an unknown number has no length that fits
+    if not low <= len(value) <= high or (again and number not in REPEATABLE):
+        if number & 1:  # RFC 7252 §5.4.1: unrecognised and critical; an elective one is as if it were not there
+            raise Refused(BAD_OPTION, f"critical option {number}", "bad_option")
+    elif number == Option.ACCEPT:
+        accept = from_uint(value)
+        attributes["coapacceptformat"] = str(accept)
+        if accept in MEDIA_TYPES:
+            attributes["coapaccept"] = MEDIA_TYPES[accept]
+    elif number == Option.ETAG:
+        request.etags.append(value)
+    elif number == Option.IF_MATCH:
+        before = attributes.get("coapifmatch")
+        attributes["coapifmatch"] = value.hex() if before is None else f"{before},{value.hex()}"
+    elif number == Option.IF_NONE_MATCH:
+        attributes["coapifnonematch"] = "true"
+    elif number == Option.OBSERVE:
+        if request.method in (GET, FETCH) and from_uint(value) == 0:
+            attributes["coapobserve"] = "register"
+    elif number == Option.NO_RESPONSE:
+        request.no_response = from_uint(value)
+    elif number in (Option.BLOCK1, Option.BLOCK2):
+        _block(request, number, value)
+    elif number in (Option.PROXY_URI, Option.PROXY_SCHEME):
+        raise Refused(PROXYING_NOT_SUPPORTED, "this is no proxy", "proxy")
+    # Uri-Host, Uri-Port, Size1, Size2, Echo, Request-Tag: understood, and nothing to do
+
+
+def _block(request: Request, number: int, value: bytes) -> None:
+    """Blockwise transfers of one block only: the whole message (RFC 7959 §2.2)."""
+    block = from_uint(value)
+    num, more, size = block >> 4, block >> 3 & 1, block & 7
+    if size == 7:
+        raise Refused(BAD_REQUEST, "reserved block size", "block")  # RFC 7959 §2.2
+    if number == Option.BLOCK2:
+        if num:
+            raise Refused(BAD_REQUEST, "no such block: blockwise responses are not supported", "block2")
+        request.room = 16 << size
+    elif more:
+        raise Refused(
+            REQUEST_ENTITY_TOO_LARGE, "send it in one message: blockwise requests are not supported", "block1"
+        )
+    elif num:
+        raise Refused(REQUEST_ENTITY_INCOMPLETE, "blocks are missing", "block1")
+    else:
+        request.block1 = value
+
+
+@lru_cache(4096)
+def segment(value: bytes) -> str:
+    """A path segment as a part of `subject`: `/` and `%` in it, controls, noncharacters and bad UTF-8 are encoded."""
+    if _PLAIN.issuperset(value):
+        return value.decode("ascii")
+    return _encoded(value, "/%")
+
+
+@lru_cache(4096)
+def argument(value: bytes) -> str:
+    """A query argument as a part of `coapquery`, which joins them by `&`."""
+    if _QUERY_PLAIN.issuperset(value):
+        return value.decode("ascii")
+    return _encoded(value, "&%")
+
+
+def _encoded(value: bytes, reserved: str) -> str:
+    """Text with all that must not stand in an attribute percent-encoded; bytes that are no UTF-8, byte by byte."""
+    return "".join(
+        quote(character.encode("utf-8", "surrogateescape"), safe="")
+        if character in reserved or _unfit(character)
+        else character
+        for character in value.decode("utf-8", "surrogateescape")
+    )
+
+
+def _unfit(character: str) -> bool:
+    """Controls, noncharacters, surrogates (CloudEvents §3.1, String); `surrogateescape` makes surrogates of bytes."""
+    point = ord(character)
+    return category(character) in ("Cc", "Cs") or point & 0xFFFE == 0xFFFE or 0xFDD0 <= point <= 0xFDEF
