@@ -51,7 +51,32 @@ class Ledger:
     replies: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
     """(the message that was answered, the message that the reply is about)."""
     phantom: list[bytes] = field(default_factory=list[bytes])
-    """Devices were told "done" before the sink had accepted anything."""
+    """Devices were told "done" before the sink had accepted anything. Always empty."""
+    doubled: list[bytes] = field(default_factory=list[bytes])
+    """Keys whose delivery was started again while it ran, or after it had been settled. Always empty."""
+    _over: dict[bytes, bool] = field(default_factory=dict[bytes, bool])
+
+    def begun(self, message: bytes, key: bytes | None) -> None:
+        """Note that a delivery was started."""
+        self.started.append((message, key))
+        if key is not None:
+            if self._over.get(key):
+                self.doubled.append(key)
+            self._over[key] = True  # while it runs
+
+    def ended(self, message: bytes, key: bytes | None, accepted: bool, settled: bool) -> None:
+        """Note how a delivery ended.
+
+        Args:
+            message: its id.
+            key: its `repeat_key`.
+            accepted: the sink said 2xx.
+            settled: the session was told what the sink says, be it yes or no; if not, a repeat may be delivered again.
+        """
+        if accepted:
+            self.accepted.append(message)
+        if key is not None:
+            self._over[key] = settled
 
     def heard(self, message: bytes, heard: Heard) -> None:
         """Note what a device was told."""
@@ -86,8 +111,8 @@ class Ledger:
         return {message for message, _ in self.started} - set(self.sent)
 
     @property
-    def doubled(self) -> list[bytes]:
-        """Messages of a protocol with identity whose delivery was started twice under the same key. Always empty."""
+    def restarted(self) -> list[bytes]:
+        """Keys whose delivery was started more than once, for whatever reason. Empty where repeats are remembered."""
         return [key for key, count in Counter(key for _, key in self.started if key is not None).items() if count > 1]
 
     @property

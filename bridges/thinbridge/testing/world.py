@@ -37,6 +37,9 @@ from thinbridge.testing.owner import Owner, seeded
 BEGIN = 1000.0
 """The time at which a world begins: a core that takes 0 for its start shows it."""
 
+SETTLED = frozenset((Outcome.ACCEPTED, Outcome.REFUSED, Outcome.PENDING))
+"""Outcomes after which nothing is to be delivered again."""
+
 MAX_STEPS = 1_000_000
 """A world that takes more is a storm, such as retransmissions without end."""
 
@@ -215,12 +218,12 @@ class World:
     def _deliver(self, session: Session, inbound: Inbound) -> None:
         message = self._identify(inbound)
         if message is not None:
-            self.ledger.started.append((message, inbound.repeat_key))
+            self.ledger.begun(message, inbound.repeat_key)
         call = self._function(inbound)
 
         def delivered() -> None:
-            if call.accepted and message is not None:
-                self.ledger.accepted.append(message)
+            if message is not None:
+                self.ledger.ended(message, inbound.repeat_key, call.accepted, call.reply.outcome in SETTLED)
             taken = self.owner.answer(session, inbound.exchange, call.reply, self.now)
             self.answered.append((inbound, call.reply.outcome, taken))
 
