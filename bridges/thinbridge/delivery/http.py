@@ -38,8 +38,8 @@ class Owner(Protocol):
         """It is closed or about to be; may be called twice."""
 
 
-class _TooLarge(Exception):
-    """Leaves a parser callback, which stops the parser."""
+class _Stop(Exception):
+    """Leaves a parser callback, which stops the parser: the answer overdoes it."""
 
 
 class Connection(asyncio.Protocol):
@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_bound", "_complete", "_fields", "_headers", "_keep", "_limits", "_owner", "_parser", "_received",
-        "_reused", "_size", "_transport", "client", "gone", "resting",
+        "_reused", "_size", "_status", "_transport", "client", "gone", "resting",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, limits: DeliveryLimits, gone: asyncio.Future[None]) -> None:
@@ -103,14 +103,12 @@ class Connection(asyncio.Protocol):
         first, self._received = not self._received, self._received + len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError:
-            self._fail(Failure.TOO_LARGE)
-            return
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._keep = False  # after a complete answer it is only what follows that is no HTTP
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._complete:
-                self._fail(Failure.MALFORMED)
+                overdone = isinstance(error, httptools.HttpParserCallbackError)
+                self._fail(Failure.TOO_LARGE if overdone else Failure.MALFORMED)
                 return
+            self._keep = False  # it is only what follows a complete answer
         if self._complete:
             self._finish()
         elif self._received > self._bound:
@@ -139,7 +137,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Once per answer; again after a complete one: an answer that nobody asked for."""
         if self._complete:
-            self._keep = False
+            raise _Stop
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which is read and forgotten."""
@@ -151,24 +149,25 @@ class Connection(asyncio.Protocol):
         if len(fields) > limits.headers or (
             self._received > limits.head and sum(len(name) + len(value) for name, value in fields) > limits.head
         ):
-            raise _TooLarge
-        self._headers, self._fields = fields, []
-        self._bound = limits.head + 2 * limits.body  # framing of chunks counts, too, or they could go on for ever
+            raise _Stop
+        self._fields = []
+        self._status = self._parser.get_status_code()
+        if self._status >= 200:  # an interim answer is ignored (RFC 9110 §15.2), and what it takes is counted on
+            self._headers = fields
+            self._bound = limits.head + 2 * limits.body  # framing of chunks counts, too, or it could go on for ever
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
         self._size += len(data)
         if self._size > self._limits.body:
-            raise _TooLarge
+            raise _Stop
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        """An answer, or an interim one (1xx), which is ignored (RFC 9110 §15.2)."""
-        if self._parser.get_status_code() < 200:
-            self._headers = None
-            return
-        self._complete = True
-        self._keep = self._parser.should_keep_alive()
+        """An answer, or an interim one."""
+        if self._headers is not None:
+            self._complete = True
+            self._keep = self._parser.should_keep_alive()
 
     # --- ends ----------------------------------------------------------------------------------------------
 
@@ -176,7 +175,7 @@ class Connection(asyncio.Protocol):
         client, self.client = self.client, None
         assert client is not None
         assert self._headers is not None
-        status, headers, body = self._parser.get_status_code(), self._headers, b"".join(self._body)
+        status, headers, body = self._status, self._headers, b"".join(self._body)
         if self._keep and not self._transport.get_write_buffer_size():  # an early answer leaves half a request behind
             self._reused = True
             self._owner.release(self)
