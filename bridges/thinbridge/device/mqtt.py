@@ -43,6 +43,7 @@ class Client:
         self._out: list[bytes] = []
         self._framer = wire.Framer(wire.MAX_REMAINING)
         self._beat: float | None = None
+        self._pinged = False
 
     def connect(self, now: float) -> None:
         """On a new connection: greet. What was not acknowledged follows the CONNACK (MQTT-4.4.0-1)."""
@@ -74,6 +75,7 @@ class Client:
             return
         try:
             for first, body in self._framer.feed(data):
+                self._pinged = False
                 self._on_packet(first, body)
             if self._framer.error is not None:
                 raise self._framer.error
@@ -121,12 +123,18 @@ class Client:
         return self._beat
 
     def handle_timer(self, now: float) -> None:
-        """Keep the connection alive."""
-        if self._beat is not None and now >= self._beat:
-            self._out.append(codec.PING)
-            self._heartbeat(now)
+        """Keep the connection alive, and find out that it is not."""
+        if self._beat is None or now < self._beat:
+            return
+        if self._pinged:
+            self.closed, self._beat = reasons.KEEP_ALIVE_TIMEOUT, None  # no PINGRESP: the server is gone (§3.1.2.10)
+            return
+        self._out.append(codec.PING)
+        self._heartbeat(now)
+        self._pinged = True
 
     def _heartbeat(self, now: float) -> None:
+        self._pinged = False
         self._beat = now + self.hello.keep_alive if self.hello.keep_alive else None
 
 
@@ -185,6 +193,9 @@ class Request(Exchange):
             return
         self._client.receive(data, now)
         self._step()
+        self._look_closed()
+
+    def _look_closed(self) -> None:
         if self._client.closed is not None and self.result is None:
             self.result = Result(False, f"closed {_code(self._client.closed)}")
 
@@ -242,6 +253,7 @@ class Request(Exchange):
         """Keep the connection alive while the answer takes its time."""
         if self.result is None:
             self._client.handle_timer(now)
+            self._look_closed()
 
 
 def _code(reason: int) -> str:

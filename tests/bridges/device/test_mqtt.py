@@ -1,0 +1,173 @@
+"""The MQTT device."""
+
+import pytest
+from tests.bridges.protocols.mqtt.bench import Bench, Line
+
+from thinbridge.device.mqtt import CORRELATION, Client, Request
+from thinbridge.protocols.base import Outcome, Reply
+from thinbridge.protocols.mqtt import codec, connect, properties, reasons
+from thinbridge.protocols.mqtt.codec import Publish
+from thinbridge.protocols.mqtt.connect import V5, V311, Connect
+
+
+def flow(request: Request, line: Line) -> None:
+    """Bytes both ways until both are silent."""
+    while True:
+        data = b"".join(request.data_to_send())
+        line.send(data)
+        answer = line.raw()
+        if not data and not answer:
+            return
+        request.receive(answer, line.bench.now)
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+def test_over_at_its_puback(version: int) -> None:
+    bench = Bench()
+    line = bench.line()
+    request = Request("a/b", b"21", version=version, client_id="dev", username="u", password=b"p", content_type="a/b")
+    request.start(bench.now)
+    flow(request, line)
+    assert request.result is None
+    assert bench.messages[0].subject == "a/b"
+    assert bench.messages[0].content_type == ("a/b" if version == V5 else None)
+    bench.answer()
+    flow(request, line)
+    assert request.result is not None
+    assert (request.result.ok, request.result.code) == (True, "PUBACK 0x00")
+    assert line.closed  # it said goodbye
+
+
+def test_qos0_is_over_when_it_is_sent() -> None:
+    bench = Bench()
+    request = Request("t", qos=0)
+    request.start(bench.now)
+    flow(request, bench.line())
+    assert request.result is not None
+    assert request.result.code == "sent"
+    assert len(bench.messages) == 1
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_request_and_response(qos: int) -> None:
+    bench = Bench()
+    line = bench.line()
+    request = Request("t", b"?", qos=qos, response_topic="r", user=[("a", "b")])
+    request.start(bench.now)
+    flow(request, line)
+    line.send(b"")
+    bench.answer(reply=Reply(Outcome.ACCEPTED, 200, "text/plain", b"!"))
+    flow(request, line)
+    assert request.result is not None
+    assert (request.result.code, request.result.content_type, request.result.data) == ("PUBLISH", "text/plain", b"!")
+    assert bench.messages[0].attributes["mqttuserprops"] == '[["a","b"]]'
+    request.receive(b"more", bench.now)
+
+
+def test_answers_to_others_are_not_its_own() -> None:
+    request = Request("t", response_topic="r")
+    request.start(0.0)
+    for packet in (
+        connect.encode_connack(0, False, True),
+        codec.encode_suback(codec.SUBACK, 1, [1], True),
+        codec.encode_publish(Publish("r", b"1", properties={properties.CORRELATION_DATA: b"x"}), True),
+        codec.encode_puback(2, 0, True),
+    ):
+        request.receive(packet, 0.0)
+        assert request.result is None
+    request.receive(
+        codec.encode_publish(Publish("r", properties={properties.CORRELATION_DATA: CORRELATION}, data=b""), True), 0.0
+    )
+    assert request.result is not None
+
+
+@pytest.mark.parametrize(
+    ("packets", "code"),
+    [
+        ([connect.encode_connack(reasons.NOT_AUTHORIZED, False, True)], "CONNACK 0x87"),
+        (
+            [connect.encode_connack(0, False, True), codec.encode_suback(codec.SUBACK, 1, [0x8F], True)],
+            "SUBACK 0x8f",
+        ),
+        (
+            [
+                connect.encode_connack(0, False, True),
+                codec.encode_suback(codec.SUBACK, 1, [1], True),
+                codec.encode_puback(2, 0x99, True),
+            ],
+            "PUBACK 0x99",
+        ),
+        ([codec.encode_disconnect(0x8B, True)], "closed 0x8b"),
+        ([b"\x20\xff\xff\xff\xff"], "closed 0x81"),
+        ([b"\x40\x01\0"], "closed 0x81"),
+    ],
+)
+def test_refusals(packets: list[bytes], code: str) -> None:
+    request = Request("t", response_topic="r")
+    request.start(0.0)
+    for packet in packets:
+        assert request.result is None
+        request.receive(packet[:1], 0.0)
+        request.receive(packet[1:], 0.0)
+    assert request.result is not None
+    assert (request.result.ok, request.result.code) == (False, code)
+    assert request.next_timer() is None
+    request.handle_timer(1e9)
+
+
+def test_it_keeps_the_connection_alive_while_it_waits() -> None:
+    request = Request("t", keep_alive=10)
+    request.start(0.0)
+    request.data_to_send()
+    request.receive(connect.encode_connack(0, False, True), 0.0)
+    request.data_to_send()
+    assert request.next_timer() == 10.0
+    request.handle_timer(9.0)
+    assert request.data_to_send() == []
+    request.handle_timer(10.0)
+    assert request.data_to_send() == [codec.PING]
+    request.receive(codec.PONG, 11.0)
+    request.handle_timer(20.0)
+    assert request.data_to_send() == [codec.PING]
+    request.handle_timer(30.0)
+    assert request.result is not None
+    assert request.result.code == "closed 0x8d"
+
+
+def test_a_client_sends_again_what_was_not_acknowledged() -> None:  # MQTT-4.4.0-1
+    client = Client(Connect("dev", clean=False))
+    client.connect(0.0)
+    client.receive(connect.encode_connack(0, False, True), 0.0)
+    client.data_to_send()
+    assert client.publish(Publish("t", b"0")) == 0
+    first, second = client.publish(Publish("t", b"1", 1)), client.publish(Publish("t", b"2", 1))
+    client.receive(codec.encode_puback(first, 0, True), 0.0)
+    client.connect(1.0)
+    assert len(client.data_to_send()) == 1
+    for present in (True, False):
+        client.receive(connect.encode_connack(0, present, True), 1.0)
+        [packet] = client.data_to_send()
+        assert packet == codec.encode_publish(Publish("t", b"2", 1, dup=present, packet_id=second), True)
+    assert client.acknowledged == [(first, 0)]
+    assert client.next_timer() is None
+
+
+def test_a_client_acknowledges_what_it_hears() -> None:
+    client = Client(Connect("dev", V311))
+    client.connect(0.0)
+    client.data_to_send()
+    client.receive(codec.encode_publish(Publish("t", b"1", 1, packet_id=7), False), 0.0)
+    assert client.data_to_send() == [codec.encode_puback(7, 0, False)]
+    assert client.received[0].data == b"1"
+    client.receive(codec.encode_disconnect(0, False), 0.0)
+    assert client.closed == 0
+    client.receive(codec.PONG, 0.0)
+
+
+def test_identifiers_in_flight_are_not_given_twice() -> None:
+    client = Client(Connect("dev"))
+    client.publish(Publish("t", b"", 1))
+    for _ in range(2, 0x10000):
+        packet_id = client.publish(Publish("t", b"", 1))
+        client.receive(codec.encode_puback(packet_id, 0, True), 0.0)
+    assert client.publish(Publish("t", b"", 1)) == 2
