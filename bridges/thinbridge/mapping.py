@@ -5,7 +5,7 @@ The bridge calls it once per message each way. What the attributes mean to funct
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
@@ -94,11 +94,11 @@ class Mapper:
         return f"{self._prefix}.{int((wall - second) * 1e6):06d}Z"
 
 
-def _own(event: Iterable[tuple[str, str]] | dict[str, str]) -> dict[str, str]:
+def _own(event: Mapping[str, str]) -> dict[str, str]:
     """What a device may set itself: everything but the names that the contract, or Knative, owns."""
     return {
         name: value
-        for name, value in dict(event).items()
+        for name, value in event.items()
         if name not in contract.OWNED and name != "specversion" and not name.startswith("knative")
     }
 

@@ -3,8 +3,8 @@
 import random
 
 import pytest
-
 from tests.bridges.stubs import StubEndpoint, StubSession
+
 from thinbridge.delivery import Answer, Verdict
 from thinbridge.events import Event
 from thinbridge.mapping import Mapper, answer_by_replyto, to_reply
