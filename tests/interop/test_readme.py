@@ -14,7 +14,7 @@ from tests.interop.dev import ROOT, Dev, dev
 from tests.waiting import until_now
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = [block.strip() for block in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)]
+BLOCKS: list[str] = [block.strip() for block in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)]
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if not block.startswith("mkdir")]
 
 
