@@ -17,10 +17,9 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).parents[2])
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from rich.console import Console
-
 from tests.bench.cases import CASES, Command
 from tests.bench.processes import Bridge, Failed, Load, compiled, cores
 from tests.bench.report import Result, Round, show

@@ -46,7 +46,8 @@ class Sink:
     """The connections; the last one used is the next."""
 
     def __init__(self, url: str) -> None:
-        self._host, self._port = urlsplit(url).hostname, urlsplit(url).port
+        self._host, _, port = urlsplit(url).netloc.partition(":")
+        self._port = int(port)
         self._free: list[Client] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._head = f"POST / HTTP/1.1\r\nhost: {self._host}:{self._port}\r\ncontent-length: ".encode()

@@ -91,19 +91,22 @@ class Field:
         return self._result(time.monotonic() - start, time.process_time() - used)
 
     async def _connect(self, port: int) -> None:
-        loop, window = asyncio.get_running_loop(), self.shape.window
+        window = self.shape.window
         for number in range(self.shape.devices):
             lanes = self.lanes[number * window : (number + 1) * window]
-            device = {"coap": CoAP, "mqtt": MQTT, "udp": UDP}[self.case](self, lanes)
-            if isinstance(device, MQTT):
-                await loop.create_connection(lambda device=device: device, "127.0.0.1", port)  # type: ignore[misc]
-                await device.connect(number)
-            else:
-                await loop.create_datagram_endpoint(
-                    lambda device=device: device, remote_addr=("127.0.0.1", port)  # type: ignore[misc]
-                )
+            device = await self._device(lanes, port, number)
             for lane in lanes:
                 lane.device = device
+
+    async def _device(self, lanes: list["Lane"], port: int, number: int) -> "UDP | MQTT":
+        loop = asyncio.get_running_loop()
+        if self.case == "mqtt":
+            _, stream = await loop.create_connection(lambda: MQTT(self, lanes), "127.0.0.1", port)
+            await stream.connect(number)
+            return stream
+        kind = CoAP if self.case == "coap" else UDP
+        _, device = await loop.create_datagram_endpoint(lambda: kind(self, lanes), remote_addr=("127.0.0.1", port))
+        return device
 
     def _give_up_old(self, before: float) -> None:
         for lane in self.lanes:
@@ -240,7 +243,9 @@ class Sink(asyncio.Protocol):
         if field.case == "mqtt":
             self._transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         else:
-            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: %d\r\n\r\n" % len(body)
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: %d\r\n\r\n" % len(
+                body
+            )
             self._transport.write(head + body)
 
 

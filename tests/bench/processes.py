@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 START = 20.0
 """Seconds that a bridge may take to listen."""
 
-_LISTENS = re.compile(rb"listens on \w+://127\.0\.0\.1:(\d+)")
+_LISTENS = re.compile(rb"(?:coap|mqtt|udp)://127\.0\.0\.1:([1-9]\d*)")
 
 
 class Failed(Exception):
@@ -62,7 +62,9 @@ class Process:
     def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._process.terminate()
         try:
             self._process.wait(5)

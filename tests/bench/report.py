@@ -7,7 +7,6 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
-
 from tests.bench.cases import FLOOR, THINBRIDGE, Case
 
 FAULTS = ("lost", "wrong", "early", "repeated")

@@ -14,7 +14,7 @@ import aiohttp
 from aiocoap import resource
 
 
-class Forward(resource.Resource, resource.PathCapable):
+class Forward(resource.Resource, resource.PathCapable):  # type: ignore[misc]  # aiocoap has no types
     """Every path; the sink's body is the payload of the answer."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
@@ -28,7 +28,7 @@ class Forward(resource.Resource, resource.PathCapable):
 
 
 async def coap(http: aiohttp.ClientSession, url: str, port: int) -> None:
-    """An aiocoap server."""
+    """A server of aiocoap's."""
     await aiocoap.Context.create_server_context(Forward(http, url), bind=("127.0.0.1", port), transports=["udp6"])
 
 
@@ -59,7 +59,7 @@ async def udp(http: aiohttp.ClientSession, url: str, port: int) -> None:
 
 
 def free_port() -> int:
-    """aiocoap can't be asked which port it was given."""
+    """A port of our own choice: aiocoap can't be asked which one it was given."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
