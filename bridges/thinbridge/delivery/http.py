@@ -127,10 +127,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed, by whomever."""
         client, self.client = self.client, None
-        self._owner.drop(self)
         self.gone.set_result(None)
-        if client is not None:
+        if client is not None:  # before its place is given away: it may want a new connection there
             client.failed(Failure.STALE if self._reused and not self._received else Failure.LOST)
+        self._owner.drop(self)
 
     # --- httptools -----------------------------------------------------------------------------------------
 

@@ -197,10 +197,11 @@ def test_a_sink_that_dies_is_asked_again_with_the_same_id(loop: str, death: Scri
 
 @pytest.mark.parametrize("stall", [[], [b"H"], [HEAD + b"half"], [b"HTTP/1.1 200 OK\r\n"]])
 def test_a_sink_that_stalls_is_asked_again(loop: str, stall: Script) -> None:
-    result, sink, delivery = post(loop, stall, [answer(200, b"alive")], attempt_timeout=0.05)
-    assert (result.verdict, result.body, sink.connections) == (Verdict.ACCEPTED, b"alive", 2)
-    assert delivery.counters["timeout"] == 1
-    assert post(loop, stall, seconds=0.05)[0] == Answer(Verdict.UNKNOWN)
+    alive = [[answer(200, b"alive")]] * 50  # a busy machine may need more than 50 ms for an attempt
+    result, sink, delivery = post(loop, stall, *alive, attempt_timeout=0.05, retries=None)
+    assert (result.verdict, result.body) == (Verdict.ACCEPTED, b"alive")
+    assert sink.connections == 1 + delivery.counters["timeout"] >= 2
+    assert post(loop, stall, seconds=0.25)[0] == Answer(Verdict.UNKNOWN)
 
 
 # --- A sink that lies --------------------------------------------------------------------------------------------
