@@ -60,6 +60,8 @@ class Conversation:
     """Something that can be pushed to the session afterwards; None: any push will do, and may be refused."""
     follow: bool = False
     """The device sends to the port that it last heard from (TFTP)."""
+    proves: bool = False
+    """What it sends proves its address (a handshake): it may hear more than three times as much."""
 
 
 class BrokenPromises(AssertionError):
@@ -418,7 +420,7 @@ def unproven_addresses_get_little(stage: NewStage, conversation: Conversation) -
     """A datagram address that nothing has proven gets at most three times the bytes that came from it."""
     for reply in (DONE, Reply(Outcome.ACCEPTED, 200, None, bytes(1200)), Reply(Outcome.UNKNOWN)):
         one = stage(verified=False)
-        if one.protocol.transport is not Transport.DATAGRAM:
+        if one.protocol.transport is not Transport.DATAGRAM or conversation.proves:
             return
         one.talk().answer_all(reply)
         yield from one.wait()
