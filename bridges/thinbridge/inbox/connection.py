@@ -48,24 +48,20 @@ class Floor(ServerState):
 
     async def clear(self) -> None:
         """Close all connections, those that work on an answer within the grace."""
+        self.empty.clear()
         for connection in list(self.connections):
             connection.shutdown()
-        await self._until_empty(self.limits.grace)
-        for connection in list(self.connections):
-            connection.transport.abort()
-        await self._until_empty(None)
+        grace = asyncio.get_running_loop().call_later(self.limits.grace, self._abort)
+        if self.connections:
+            await self.empty.wait()
+        grace.cancel()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def _until_empty(self, seconds: float | None) -> None:
-        self.empty.clear()
-        if self.connections:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self.empty.wait()
-            except TimeoutError:
-                pass
+    def _abort(self) -> None:
+        for connection in list(self.connections):
+            connection.transport.abort()
 
 
 class Connection(HttpToolsProtocol):
@@ -199,7 +195,7 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer."""
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + 4)  # b": " and b"\r\n"
         super().on_header(name, value)
 
     def _count(self, size: int) -> None:

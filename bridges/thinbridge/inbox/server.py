@@ -5,7 +5,6 @@ times a second and stops in steps of a tenth.
 """
 
 import asyncio
-import os
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -63,6 +62,11 @@ class Inbox(Collector):
         """Where it is reached, with the port it was really given; empty before `start`."""
         return self._url
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._floor.connections)
+
     async def start(self) -> None:
         """Bind and serve.
 
@@ -79,7 +83,7 @@ class Inbox(Collector):
     def collect(self) -> Iterator[Metric]:
         """The inbox's own metrics, part of `/metrics` while it runs."""
         yield GaugeMetricFamily(
-            "thinbridge_inbox_connections", "Open connections of the inbox.", value=len(self._floor.connections)
+            "thinbridge_inbox_connections", "Open connections of the inbox.", value=self.connections
         )
         refused = CounterMetricFamily(
             "thinbridge_inbox_refused", "What the inbox turned away before it was a push.", labels=["reason"]
@@ -105,9 +109,20 @@ async def _bind(host: str, port: int) -> socket.socket:
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        family, _, _, _, address = found[0]
-        both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+        family, kind, proto, _, address = found[0]
+        # With its protocol number, which `socket.create_server` leaves out: asyncio turns Nagle's algorithm off only
+        # for a socket that has it, and an answer in two writes would take 40 ms.
+        listener = socket.socket(family, kind, proto)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, UnicodeError) as error:  # UnicodeError: a host name that no DNS can have
+        reason = getattr(error, "strerror", None) or str(error)
         raise ListenError("http.listen", f"{host}:{port}", f"{reason}; use another address or port (0: any)") from error
+    return listener
