@@ -68,7 +68,23 @@ class Message:
 
 
 def _coap(message: Message, parts: SplitResult) -> Exchange:
-    raise NotImplementedError
+    """One request: GET, or POST if there is something to send."""
+    from thinbridge.device.coap import Request
+    from thinbridge.protocols.coap.codes import METHODS, content_format
+
+    method = message.method or ("GET" if message.data is None else "POST")
+    if method.upper() not in map(str.upper, METHODS.values()):
+        raise SettingsError("--method", method, f"use one of {', '.join(METHODS.values())}")
+    if message.content_type is not None and content_format(message.content_type) is None:
+        raise SettingsError("--type", message.content_type, "CoAP has no number for it; use one like application/json")
+    return Request(
+        method,
+        f"{parts.path}?{parts.query}" if parts.query else parts.path,
+        message.data or b"",
+        entropy=os.urandom,
+        content_type=message.content_type,
+        confirmable=message.confirmable,
+    )
 
 
 def _mqtt(message: Message, parts: SplitResult) -> Exchange:

@@ -16,7 +16,7 @@ class Result:
     ok: bool
     """The protocol says that it was done."""
     code: str
-    """The protocol's own word for people: `2.05 Content`, `PUBACK 0x00 Success`, `reply`."""
+    """The protocol's own word for people: `2.05`, `PUBACK 0x00`, `reply`."""
     content_type: str | None = None
     """Media type of `data`, None where the protocol or the answer names none."""
     data: bytes = b""
