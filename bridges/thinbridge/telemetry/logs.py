@@ -1,14 +1,13 @@
 """Log lines: JSON for machines, coloured for people, and never more of them than a reader can take.
 
 Nothing that came from a device, a sink or a poster can break a line, colour a terminal or fill a disk: text is escaped
-and cut, bytes are told by their number only (they are payloads or keys), and `Throttle` says a thing once a minute.
+and cut, and bytes are told by their number only (they are payloads or keys).
 `cli` calls `configure` once; everybody else logs with the standard library:
 
     log = logging.getLogger(__name__)
     log.info("listening", extra=fields(endpoint="coap", url="coap://127.0.0.1:5683"))
 """
 
-import asyncio
 import json as _json
 import logging
 import math
@@ -16,9 +15,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from thinbridge.errors import ThinbridgeError
 
@@ -165,93 +164,3 @@ def _describe(error: BaseException) -> str:
 
 def _traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
-
-
-# --- Not too often ---------------------------------------------------------------------------------------------
-
-
-class Throttle:
-    """One line per cause and minute, with the number of those that were left out.
-
-    Args:
-        logger: where the lines go.
-        per: seconds.
-        causes: how many are told apart at a time; more share one line.
-        clock: monotonic seconds.
-    """
-
-    OTHER: Final = "more causes than are told apart"
-
-    def __init__(
-        self,
-        logger: logging.Logger,
-        *,
-        per: float = 60.0,
-        causes: int = 256,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._logger = logger
-        self._per = per
-        self._causes = causes
-        self._clock = clock
-        self._windows: dict[str, _Window] = {}
-
-    def log(self, level: int, cause: str, error: BaseException | None = None, /, **values: object) -> None:
-        """Say it, or count it.
-
-        Args:
-            level: of the line.
-            cause: the message, a fixed phrase: what differs from one time to the next goes into `values`.
-            error: what was raised, if anything.
-            values: the line's fields.
-        """
-        now = self._clock()
-        window = self._windows.get(cause)
-        if window is None:
-            if len(self._windows) >= self._causes:
-                self._sweep(now)
-            if len(self._windows) >= self._causes:
-                cause = self.OTHER
-            window = self._windows.setdefault(cause, _Window(level))
-        if now < window.until:
-            window.suppressed += 1
-            return
-        window.until = now + self._per
-        self._say(window, cause, error, values)
-
-    def flush(self) -> None:
-        """Tell the numbers that no line has told yet, as at the end of a run."""
-        self._sweep(math.inf)
-
-    def _sweep(self, now: float) -> None:
-        """Forget what has been quiet for a window."""
-        for cause, window in [each for each in self._windows.items() if each[1].until <= now]:
-            del self._windows[cause]
-            if window.suppressed:
-                self._say(window, cause, None, {})
-
-    def _say(self, window: "_Window", cause: str, error: BaseException | None, values: dict[str, object]) -> None:
-        if window.suppressed:
-            values["suppressed"] = window.suppressed
-            window.suppressed = 0
-        self._logger.log(window.level, cause, exc_info=error, extra=fields(**values))
-
-
-class _Window:
-    """What a `Throttle` knows of one cause."""
-
-    __slots__ = ("level", "suppressed", "until")
-
-    def __init__(self, level: int) -> None:
-        self.level = level
-        self.until = -math.inf
-        self.suppressed = 0
-
-
-def loop_errors(throttle: Throttle) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """A handler for `loop.set_exception_handler`: a bug that every message hits is one traceback a minute."""
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        throttle.log(logging.ERROR, context["message"], context.get("exception"))
-
-    return handle
