@@ -148,28 +148,22 @@ def decode(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Event | None:
     if b"ce-specversion" not in fields:
         return None
     attributes = {}
-    for name, value in fields.items():
-        if name.startswith(b"ce-") and name != b"ce-datacontenttype":
-            attributes[_NAMES[name]] = _value(value)
-    if content_type:
-        attributes["datacontenttype"] = _text(content_type)
+    try:
+        for name, value in fields.items():
+            if name.startswith(b"ce-") and name != b"ce-datacontenttype":
+                attributes[_NAMES[name]] = (_unquoted(value) if b"%" in value or b'"' in value else value).decode()
+        if content_type:
+            attributes["datacontenttype"] = content_type.decode()
+    except UnicodeDecodeError:
+        raise DecodeError("attribute is no UTF-8") from None
     return Event(_checked(attributes), body)
 
 
-def _value(raw: bytes) -> str:
+def _unquoted(value: bytes) -> bytes:
     """A header value as HTTP binding §3.1.3.2 decodes it: the quoted-string, then the percent-encoding, once."""
-    if b'"' in raw and len(raw) > 1 and raw[:1] == raw[-1:] == b'"':
-        raw = _QUOTED_PAIR.sub(rb"\1", raw[1:-1])
-    if b"%" in raw:
-        raw = unquote_to_bytes(raw)
-    return _text(raw)
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise DecodeError("attribute is no UTF-8") from None
+    if len(value) > 1 and value[:1] == value[-1:] == b'"':
+        value = _QUOTED_PAIR.sub(rb"\1", value[1:-1])
+    return unquote_to_bytes(value)
 
 
 def _name(name: str) -> str:

@@ -77,7 +77,12 @@ class Delivery:
         pool = self._pools.get(terms.sink) or self._pool(terms.sink)
         handle = Handle(self, pool, self._token, event, terms, deadline, self._over, done)
         limits = self.limits
-        if self._closed or self.in_flight >= limits.deliveries or pool.waiting >= limits.waiting or deadline <= now:
+        if (
+            self._closed
+            or self.in_flight >= limits.deliveries
+            or len(pool.waiting) >= limits.waiting
+            or deadline <= now
+        ):
             self._refuse(done, now, deadline)
         else:
             self.in_flight += 1

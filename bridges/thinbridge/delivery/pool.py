@@ -44,15 +44,11 @@ class Pool:
         self._loop = loop
         self._connections: set[Connection] = set()
         self._free: list[Connection] = []
-        self._waiting: OrderedDict[Waiter, None] = OrderedDict()
+        self.waiting: OrderedDict[Waiter, None] = OrderedDict()
+        """Who waits for a connection, the oldest first; its length is all that others look at."""
         self._opening: dict[asyncio.Task[Connection], Waiter | None] = {}  # None: for whoever waits longest
         self._for_anyone = 0
         self._sweeper: asyncio.TimerHandle | None = None
-
-    @property
-    def waiting(self) -> int:
-        """How many wait for a connection."""
-        return len(self._waiting)
 
     @property
     def size(self) -> int:
@@ -65,7 +61,7 @@ class Pool:
             connection = self._free.pop()
             if not connection.closing:
                 return connection
-        self._waiting[waiter] = None
+        self.waiting[waiter] = None
         self._refill()
         return None
 
@@ -75,7 +71,7 @@ class Pool:
 
     def forget(self, waiter: Waiter) -> None:
         """It does not wait any more; a connection that is being opened for it is for anyone."""
-        self._waiting.pop(waiter, None)
+        self.waiting.pop(waiter, None)
         for task, owner in self._opening.items():
             if owner is waiter:
                 self._opening[task] = None
@@ -83,8 +79,8 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """A connection is free: for the oldest who waits, else onto the stack."""
-        if self._waiting:
-            self._waiting.popitem(last=False)[0].connected(connection)
+        if self.waiting:
+            self.waiting.popitem(last=False)[0].connected(connection)
             return
         connection.resting = False
         self._free.append(connection)
@@ -111,7 +107,7 @@ class Pool:
         await asyncio.gather(*tasks, *(connection.gone for connection in connections), return_exceptions=True)
 
     def _refill(self) -> None:
-        missing = len(self._waiting) - self._for_anyone
+        missing = len(self.waiting) - self._for_anyone
         for _ in range(min(missing, self._limits.connections - self.size)):
             self._open(None)
 
@@ -145,8 +141,8 @@ class Pool:
             else:
                 waiter.connected(connection)
             return
-        if waiter is None and self._waiting:
-            waiter = self._waiting.popitem(last=False)[0]
+        if waiter is None and self.waiting:
+            waiter = self.waiting.popitem(last=False)[0]
         if waiter is not None:
             waiter.failed(failure)
         self._refill()

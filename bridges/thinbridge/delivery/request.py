@@ -6,19 +6,19 @@ from thinbridge.events import Event, encode
 from thinbridge.routes import Content
 
 
-def build(sink: Sink, event: Event, content: Content, authorization: str = "") -> bytes:
+def build(sink: Sink, event: Event, content: Content, extra: str = "") -> bytes:
     """The request that delivers an event.
 
     Args:
         sink: where to.
         event: what.
         content: in which mode.
-        authorization: the header line with its CRLF, empty if there is none.
+        extra: more header lines, each with its CRLF.
     """
     lines, body = encode(event, content)
     trace = event.attributes.get(TRACEPARENT)
     if (
         trace is not None and trace.isascii() and trace.isprintable()
     ):  # W3C Trace Context §3.2; the attribute repeats it
-        lines += f"traceparent: {trace}\r\n"
-    return f"{sink.head}{authorization}{lines}content-length: {len(body)}\r\n\r\n".encode() + body
+        extra += f"traceparent: {trace}\r\n"
+    return f"{sink.head}{extra}{lines}content-length: {len(body)}\r\n\r\n".encode() + body
