@@ -79,6 +79,12 @@ class Connection:
             return DecodeError("packet_timeout", reasons.KEEP_ALIVE_TIMEOUT)
         return None
 
+    def excuse(self, now: float) -> None:
+        """Reading was paused: the silence was ours."""
+        self._heard = now
+        if self._begun is not None:
+            self._begun = now
+
     def next_timer(self, packet_timeout: float) -> float | None:
         """When `overdue` is to be asked."""
         silent = self._heard + self._silence if self._silence else None

@@ -535,6 +535,8 @@ class MQTTSession(Session):
             self._protocol.counters["pending_expired"] += 1
             self._exchanges.end(oldest)
         if self._connection is not None:
+            if self.paused:
+                self._connection.excuse(now)
             overdue = self._connection.overdue(now, self._protocol.settings.packet_timeout)
             if overdue is not None:
                 self._fail(overdue.code, overdue.reason, now)

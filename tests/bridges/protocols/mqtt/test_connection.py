@@ -47,6 +47,16 @@ def test_the_slow_packet_may_be_due_first() -> None:
     assert one.next_timer(60.0) == 70.0
 
 
+def test_a_silence_of_our_own_is_excused() -> None:
+    one = connection(10)
+    one.excuse(5.0)
+    assert one.next_timer(60.0) == 20.0
+    one.feed(b"\x30", 6.0)
+    one.excuse(10.0)
+    assert overdue(one, 24.0) is None
+    assert one.next_timer(3.0) == 13.0
+
+
 def test_aliases() -> None:  # MQTT 5 §3.3.2.3.4
     one = connection()
     assert one.topic(Publish("a", b"", properties={properties.TOPIC_ALIAS: 2})) == "a"

@@ -226,6 +226,20 @@ def test_311_may_send_more_than_the_window() -> None:
     bench.check()
 
 
+def test_a_paused_connection_is_not_silent_by_its_own_fault() -> None:
+    bench = Bench(window=1, held=0)
+    line = bench.connect(version=V311, keep_alive=10)
+    for packet_id in (1, 2):
+        line.publish(packet_id=packet_id)
+    assert bench.session().paused
+    bench.wait(100.0)
+    assert not line.closed
+    bench.answer(0)
+    assert not bench.session().paused
+    bench.wait(20.0)
+    assert line.closed
+
+
 def test_what_waited_for_room_is_forgotten_with_its_connection() -> None:
     bench = Bench(window=1)
     line = bench.persistent(version=V311)
