@@ -42,8 +42,9 @@ class MQTTSettings:
     window: int = 64
     """QoS 1 messages of one connection that may wait for their PUBACK (MQTT 5: the Receive Maximum announced): wider
     than clients' usual 20, so that a PINGREQ behind a full client window is still read."""
-    held: int = 262_144
-    """Bytes of QoS 1 messages past the window that are kept (3.1.1 has no Receive Maximum) before reading pauses."""
+    held: int = 1_048_576
+    """Bytes of a Session's messages without an answer before reading pauses: a full window of 16 kB messages. 3.1.1 has
+    no Receive Maximum, so what is past the window counts too. While reading pauses, no PINGREQ is answered."""
     qos0_open: int = 256
     """QoS 0 messages of one Session that may wait for their answers; more are dropped, counted, as QoS 0 allows."""
     session_expiry: int = 86_400

@@ -13,6 +13,9 @@ from thinbridge.protocols.mqtt import codec, reasons
 
 OPEN: Final = -1
 """Not answered yet."""
+OVERHEAD: Final = 512
+"""Bytes of a message beside its topic and payload, about."""
+
 WITHHELD: Final = -2
 """Not accepted: never acknowledged; the same use is tried again when the device sends it again."""
 
@@ -31,6 +34,7 @@ class Exchange:
         "qos",
         "reason",
         "response",
+        "size",
         "tried",
     )
 
@@ -39,6 +43,8 @@ class Exchange:
         self.number = 0
         self.response: str | None = None
         self.correlation: bytes | None = None
+        self.size = 0
+        """Bytes that it holds until it is answered, about."""
         self.packet_id = 0
         self.key = b""
         """The use of the packet identifier: the event's `id` is made from it."""
@@ -68,19 +74,23 @@ class Exchanges:
         self._answered: dict[int, Exchange] = {}
         self.qos0 = 0
         """How many open ones are QoS 0."""
+        self.held = 0
+        """Bytes of messages that are not answered, about."""
 
     def number(self) -> int:
         """A new exchange's number."""
         self._last += 1
         return self._last
 
-    def begin(self, exchange: Exchange, response: str | None, correlation: bytes | None) -> Exchange:
+    def begin(self, exchange: Exchange, response: str | None, correlation: bytes | None, size: int) -> Exchange:
         """It is reported now, and waits for its answer."""
         exchange.number = self.number()
         exchange.reason = OPEN
         exchange.response, exchange.correlation = response, correlation
         self._open[exchange.number] = exchange
         self.qos0 += not exchange.qos
+        exchange.size = size + OVERHEAD
+        self.held += exchange.size
         return exchange
 
     def find(self, number: int) -> Exchange | None:
@@ -96,6 +106,7 @@ class Exchanges:
         if exchange.number in self._pending:
             return True
         exchange.deadline = deadline
+        self._release(exchange)
         self._pending[exchange.number] = exchange
         if len(self._pending) <= self._replies:
             return True
@@ -107,11 +118,16 @@ class Exchanges:
         if self._open.pop(exchange.number, None) is None:
             return
         self._pending.pop(exchange.number, None)
+        self._release(exchange)
         self.qos0 -= not exchange.qos
         if exchange.response is not None:
             self._answered[exchange.number] = exchange
             if len(self._answered) > self._replies:
                 del self._answered[next(iter(self._answered))]
+
+    def _release(self, exchange: Exchange) -> None:
+        self.held -= exchange.size
+        exchange.size = 0
 
     def oldest_pending(self) -> Exchange | None:
         """The one whose wait ends first."""
@@ -141,8 +157,6 @@ class Window:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.held = 0
-        """Bytes of messages past the limit, which wait to be delivered (3.1.1 only)."""
         self._uses: dict[int, Exchange] = {}
         self._acks: deque[Exchange] = deque()
         self._waiting: deque[tuple[Exchange, Inbound | None]] = deque()
@@ -172,7 +186,6 @@ class Window:
             self._acks.append(exchange)
             return inbound
         self._waiting.append((exchange, inbound))
-        self.held += _size(inbound)
         return None
 
     def acknowledge(self, v5: bool) -> bytes:
@@ -190,7 +203,6 @@ class Window:
         while self._waiting and len(self._acks) < self.limit:
             exchange, inbound = self._waiting.popleft()
             self._acks.append(exchange)
-            self.held -= _size(inbound)
             if inbound is not None:
                 return inbound
         return None
@@ -207,14 +219,8 @@ class Window:
                     del self._uses[exchange.packet_id]
         self._waiting.clear()
         self._acks.clear()
-        self.held = 0
         for exchange in self._uses.values():
             exchange.here = False
         while len(self._uses) > self.limit:
             forgotten.append(self._uses.pop(next(iter(self._uses))))
         return forgotten
-
-
-def _size(inbound: Inbound | None) -> int:
-    """Bytes that a waiting message holds, about."""
-    return 512 + (len(inbound.data) + len(inbound.subject or "") if inbound is not None else 0)

@@ -110,6 +110,7 @@ class MQTTSession(Session):
         self._connection = Connection(path, connect.v5, keep_alive, framer, settings.topic_aliases, now)
         self._will, self._will_due, self._expires = will, None, None
         self.busy = True
+        self._pace()
         announced = self._announce(connect, assigned, keep_alive) if connect.v5 else properties.NONE
         self._chunks.append(encode_connack(reasons.SUCCESS, present, connect.v5, announced))
         self._outbox.attach(
@@ -294,7 +295,7 @@ class MQTTSession(Session):
         except DecodeError as refusal:
             self._protocol.counters[refusal.reason] += 1
             return
-        exchange = self._exchanges.begin(Exchange(0), message.response, message.correlation)
+        exchange = self._begin(Exchange(0), topic, message)
         self._events.append(_inbound(exchange, topic, message))
 
     def _receive_qos1(self, connection: Connection, publish: Publish, topic: str) -> None:
@@ -319,7 +320,7 @@ class MQTTSession(Session):
             exchange.packet_id, exchange.digest, exchange.reason = publish.packet_id, digest, refusal.code
             self._arrived(connection, exchange, None)
             return
-        exchange = self._exchanges.begin(used or Exchange(1), message.response, message.correlation)
+        exchange = self._begin(used or Exchange(1), topic, message)
         if used is None:
             exchange.packet_id, exchange.digest = publish.packet_id, digest
             exchange.key = self._key + publish.packet_id.to_bytes(2) + exchange.number.to_bytes(6)
@@ -331,6 +332,16 @@ class MQTTSession(Session):
             self._events.append(inbound)
         else:
             self._acknowledge(connection)
+
+    def _begin(self, exchange: Exchange, topic: str, message: cloudevents.Message) -> Exchange:
+        size = len(topic) + len(message.data)
+        self._exchanges.begin(exchange, message.response, message.correlation, size)
+        self._pace()
+        return exchange
+
+    def _pace(self) -> None:
+        """Read on, or not: the window is wider than clients' own, so it is bytes that count."""
+        self.paused = self._exchanges.held > self._protocol.settings.held
 
     def _read(self, connection: Connection, publish: Publish) -> cloudevents.Message:
         if publish.properties:
@@ -407,6 +418,8 @@ class MQTTSession(Session):
             self._reply(found, reply)
         if self._connection is None:
             self._settle()
+        elif self.paused:
+            self._pace()
         if self._draining:
             self._drained(now)
         return True
@@ -440,7 +453,6 @@ class MQTTSession(Session):
             while (inbound := window.admit()) is not None:
                 self._events.append(inbound)
             acks = window.acknowledge(connection.v5)
-        self.paused = window.held > self._protocol.settings.held
 
     def _reply(self, exchange: Exchange, reply: Reply) -> None:
         attributes = reply.attributes if reply.is_event else {}

@@ -4,7 +4,7 @@ import pytest
 
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Inbound
-from thinbridge.protocols.mqtt.inbound import WITHHELD, Exchange, Exchanges, Window
+from thinbridge.protocols.mqtt.inbound import OVERHEAD, WITHHELD, Exchange, Exchanges, Window
 
 
 def one(packet_id: int, digest: int = 0) -> Exchange:
@@ -41,7 +41,6 @@ def test_past_the_limit_messages_wait() -> None:
     assert window.full()
     assert window.add(second, inbound(2)) is None
     assert window.add(third, None) is None
-    assert window.held > 0
     assert window.admit() is None
     first.reason = 0
     assert acks(window) == [1]
@@ -52,7 +51,6 @@ def test_past_the_limit_messages_wait() -> None:
     assert acks(window) == [2]
     assert window.admit() is None
     assert acks(window) == [3]
-    assert window.held == 0
 
 
 def test_a_resend_is_found_by_its_content() -> None:
@@ -80,7 +78,6 @@ def test_a_lost_connection_forgets_what_was_never_delivered() -> None:
     assert [exchange.packet_id for exchange in forgotten] == [2, 3, 1, 3]
     assert window.find(2, True, 0) is None
     assert tried.reason == WITHHELD
-    assert window.held == 0
 
 
 def test_the_past_is_bounded() -> None:
@@ -95,19 +92,20 @@ def test_the_past_is_bounded() -> None:
 
 def test_exchanges() -> None:
     book = Exchanges(1)
-    asked = book.begin(Exchange(0), "r", b"c")
-    silent = book.begin(Exchange(1), None, None)
+    asked = book.begin(Exchange(0), "r", b"c", 10)
+    silent = book.begin(Exchange(1), None, None, 10)
     assert (asked.number, silent.number, book.number()) == (1, 2, 3)
     assert (book.qos0, book.unanswered, bool(book)) == (1, 2, True)
     assert book.find(1) is book.target(1) is asked
+    assert book.held == 2 * (10 + OVERHEAD)
     book.end(asked)
     book.end(asked)
     book.end(silent)
-    assert (book.qos0, book.unanswered, bool(book)) == (0, 0, False)
+    assert (book.qos0, book.unanswered, bool(book), book.held) == (0, 0, False, 0)
     assert book.find(1) is None
     assert book.target(1) is asked  # a push still finds its Response Topic
     assert book.target(2) is book.target(None) is None
-    book.end(book.begin(Exchange(1), "r", None))
+    book.end(book.begin(Exchange(1), "r", None, 10))
     assert book.target(1) is None
     book.clear()
     assert book.target(4) is None
@@ -115,12 +113,12 @@ def test_exchanges() -> None:
 
 def test_exchanges_that_answer_later() -> None:
     book = Exchanges(1)
-    first, second = book.begin(Exchange(1), "r", None), book.begin(Exchange(1), "r", None)
+    first, second = book.begin(Exchange(1), "r", None, 10), book.begin(Exchange(1), "r", None, 10)
     assert book.oldest_pending() is None
     assert book.wait(first, 10.0)
     assert book.wait(first, 20.0)
     assert book.oldest_pending() is first
-    assert (first.deadline, book.unanswered) == (10.0, 1)
+    assert (first.deadline, book.unanswered, book.held) == (10.0, 1, 10 + OVERHEAD)
     assert not book.wait(second, 11.0)
     assert book.oldest_pending() is second
     assert book.find(1) is None

@@ -226,6 +226,25 @@ def test_311_may_send_more_than_the_window() -> None:
     bench.check()
 
 
+@VERSIONS
+def test_reading_pauses_past_a_bound_of_bytes(version: int) -> None:
+    bench = Bench(held=6000)
+    line = bench.persistent(version=version)
+    session = bench.session()
+    line.publish(data=bytes(2000))
+    line.publish(data=bytes(2000), qos=0, packet_id=0)
+    assert not session.paused
+    line.publish(data=bytes(2000), packet_id=3)
+    assert session.paused
+    line.cut()
+    assert not session.paused
+    bench.persistent(version=version)
+    assert session.paused
+    bench.answer(0, LATER)
+    assert not session.paused
+    bench.check()
+
+
 def test_a_paused_connection_is_not_silent_by_its_own_fault() -> None:
     bench = Bench(window=1, held=0)
     line = bench.connect(version=V311, keep_alive=10)
