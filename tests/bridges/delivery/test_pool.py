@@ -139,6 +139,10 @@ def test_a_replacement_that_comes_too_late_is_for_anyone() -> None:
         (other,) = send(delivery, loop, 1)
         assert (await other.wait()).verdict is Verdict.ACCEPTED
         assert (len(loop.wires), delivery.counters["stale"]) == (2, 1)
+        for each in send(delivery, loop, 2):
+            assert (await each.wait()).verdict is Verdict.ACCEPTED
+        await asyncio.sleep(1)
+        assert len(loop.wires) == 3  # as many as were missing, and no more
         await delivery.close()
 
     play(scene)
