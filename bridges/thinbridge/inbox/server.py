@@ -18,8 +18,9 @@ from thinbridge.errors import ListenError
 from thinbridge.inbox.app import App, Gate, InboxLimits
 from thinbridge.inbox.connection import Connection, Floor
 
-BACKLOG = 128
-"""Connections that the kernel holds for us; Linux caps it there by default on old kernels anyway."""
+BACKLOG = 1024
+"""Connections that the kernel may hold for us (it caps it at `net.core.somaxconn`): one too many costs its client the
+second until it sends its SYN again."""
 
 
 class Inbox(Collector):
@@ -77,7 +78,9 @@ class Inbox(Collector):
         listener = await _bind(self._host, self._port)
         host, port = listener.getsockname()[:2]
         self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self._server = await loop.create_server(lambda: Connection(self._config, self._floor), sock=listener)
+        self._server = await loop.create_server(
+            lambda: Connection(self._config, self._floor), sock=listener, backlog=BACKLOG
+        )
         self._metrics.register(self)
 
     def collect(self) -> Iterator[Metric]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinbridge.errors import DecodeError, SettingsError
@@ -96,6 +96,7 @@ values = st.one_of(
 )
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.text(), st.dictionaries(st.text(max_size=9), values, max_size=4), st.one_of(st.none(), st.text()))
 def test_each_record_is_one_json_line(message: str, extra: dict[str, object], error: str | None) -> None:
     made = record(message, ValueError(error) if error is not None else None)
@@ -108,6 +109,7 @@ def test_each_record_is_one_json_line(message: str, extra: dict[str, object], er
     assert len(message) > 1000 or parsed["message"] == message
 
 
+@settings(derandomize=True, deadline=None)
 @given(
     st.text(),
     st.dictionaries(st.sampled_from(["topic", "client"]), values, max_size=2),

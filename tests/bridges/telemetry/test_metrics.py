@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -64,6 +65,17 @@ def test_every_family() -> None:
     assert found["thinbridge_delivery_seconds_sum", (("verdict", "accepted"),)] == 0.004
     assert found["thinbridge_pushes_total", (("result", "gone"),)] == 1
     assert found["thinbridge_pushes_total", (("result", "delivered"),)] == 0
+
+
+def test_the_docs_list_every_metric() -> None:
+    recorder, endpoint = Recorder(), Endpoint("coap", "coap", counters=Counter(empty=1))
+    recorder.delivery("accepted", 0.004)
+    shown = registry([endpoint], Deliveries(counters=Counter(retried=1)), recorder)
+    families = text_string_to_metric_families(generate_latest(shown).decode())
+    documented = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    for family in families:
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert name.startswith("process_") or f"| `{name}` | {family.type} |" in documented
 
 
 def test_histogram_buckets() -> None:
