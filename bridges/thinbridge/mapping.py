@@ -3,7 +3,6 @@
 The bridge calls it once per message each way. What the attributes mean to functions is in `docs/contract.md`.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -44,8 +43,8 @@ class Mapper:
 
     def __init__(self, source: str, entropy: Entropy) -> None:
         self._source = source
-        self._entropy = entropy
-        self._second, self._prefix = -1, ""
+        self._chance = Chance(entropy)
+        self._prefixes: dict[int, str] = {}
 
     def to_event(self, inbound: Inbound, entry: Entry, wall: float, replyby: float | None) -> Event:
         """The CloudEvent of a message.
@@ -56,10 +55,11 @@ class Mapper:
             wall: the wall clock, seconds since 1970.
             replyby: when the device stops waiting, by the same clock; None: it does not wait.
         """
-        chance = self._entropy(40)
+        chance = self._chance.take()
+        key = inbound.repeat_key
         attributes = {
             "specversion": contract.SPECVERSION,
-            "id": self._id(inbound, entry.endpoint.name, wall) if inbound.repeat_key else chance[:16].hex(),
+            "id": chance[:32] if key is None else self._id(key, inbound.repeat_window, entry.endpoint.name, wall),
             "source": self._source,
             "type": inbound.type,
             "time": self._time(wall),
@@ -69,29 +69,55 @@ class Mapper:
             attributes["subject"] = inbound.subject
         if inbound.event is not None:
             attributes.update(_own(inbound.event))
-        attributes.update(entry.attributes)
+        attributes |= entry.attributes
         attributes.update(inbound.attributes)
         attributes[contract.REPLYTO] = f"{entry.replyto}{inbound.exchange}"
-        attributes[contract.TRACEPARENT] = f"00-{chance[16:32].hex()}-{chance[32:].hex()}-01"
+        attributes[contract.TRACEPARENT] = f"00-{chance[32:64]}-{chance[64:]}-01"
         if replyby is not None:
             attributes[contract.REPLYBY] = self._time(replyby)
         if inbound.expires is not None:
             attributes["expirytime"] = self._time(wall + inbound.expires)
         return Event(attributes, inbound.data)
 
-    def _id(self, inbound: Inbound, endpoint: str, wall: float) -> str:
+    def _id(self, key: bytes, window: float, endpoint: str, wall: float) -> str:
         """Equal for the same message from any replica, different for any other."""
-        assert inbound.repeat_key is not None
-        bucket = math.floor(wall / inbound.repeat_window) if inbound.repeat_window else 0
-        return blake2b(b"%d %s %s" % (bucket, endpoint.encode(), inbound.repeat_key), digest_size=16).hexdigest()
+        bucket = int(wall // window) if window else 0
+        return blake2b(f"{bucket} {endpoint} ".encode() + key, digest_size=16).hexdigest()
 
     def _time(self, wall: float) -> str:
-        """RFC 3339 in UTC; the part up to the second is kept, since most messages share it."""
+        """RFC 3339 in UTC; the part up to the second is kept, since many messages share it."""
         second = int(wall)
-        if second != self._second:
-            self._second = second
-            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._prefix}.{int((wall - second) * 1e6):06d}Z"
+        prefix = self._prefixes.get(second)
+        if prefix is None:
+            if len(self._prefixes) >= 256:  # now, and some deadlines of now: few are ever in use
+                self._prefixes.clear()
+            prefix = self._prefixes[second] = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{prefix}{int((wall - second) * 1e6):06d}Z"
+
+
+class Chance:
+    """Random hexadecimal digits, drawn for many messages at once: a system call each would cost more than the rest.
+
+    Args:
+        entropy: where they come from.
+    """
+
+    DIGITS: Final = 80  # of a message: an id (32), a trace id (32), a span id (16)
+    MESSAGES: Final = 128
+
+    def __init__(self, entropy: Entropy) -> None:
+        self._entropy = entropy
+        self._digits = ""
+        self._at = 0
+
+    def take(self) -> str:
+        """Digits for one message, never given twice."""
+        at = self._at
+        if at == len(self._digits):
+            self._digits = self._entropy(self.DIGITS * self.MESSAGES // 2).hex()
+            at = 0
+        self._at = end = at + self.DIGITS
+        return self._digits[at:end]
 
 
 def _own(event: Mapping[str, str]) -> dict[str, str]:

@@ -118,7 +118,7 @@ def test_a_message_becomes_an_event_and_the_answer_a_reply() -> None:
 def test_a_message_that_its_device_keeps_has_no_replyby() -> None:
     async def main() -> None:
         async with world() as w:
-            w.report(replace(MESSAGE, at_least_once=True))
+            w.report(MESSAGE._replace(at_least_once=True))
             assert "ce-replyby" not in (await w.posted())[0].headers
             await w.replies()
 

@@ -7,7 +7,7 @@ from tests.bridges.stubs import StubEndpoint, StubSession
 
 from thinbridge.delivery import Answer, Verdict
 from thinbridge.events import Event
-from thinbridge.mapping import Mapper, answer_by_replyto, to_reply
+from thinbridge.mapping import Chance, Mapper, answer_by_replyto, to_reply
 from thinbridge.protocols.base import Inbound, Outbound, Outcome, Reply
 from thinbridge.routes import Mode
 from thinbridge.sessions import Entry
@@ -39,7 +39,7 @@ def coap(**changes: object) -> Inbound:
 
 def test_every_attribute_of_an_event() -> None:
     event = mapper().to_event(coap(expires=10.0), entry(), WALL, WALL + 60)
-    chance = random.Random(1).randbytes(40)
+    chance = random.Random(1).randbytes(Chance.DIGITS * Chance.MESSAGES // 2).hex()
     assert event.data == b'{"t":21}'
     assert event.attributes == {
         "specversion": "1.0",
@@ -55,7 +55,7 @@ def test_every_attribute_of_an_event() -> None:
         "peer": "192.0.2.7:5683",
         "replyto": "http://10.0.0.1:8090/r/t0ken/7",
         "replyby": "2026-11-18T11:07:40.250000Z",
-        "traceparent": f"00-{chance[16:32].hex()}-{chance[32:].hex()}-01",
+        "traceparent": f"00-{chance[32:64]}-{chance[64:80]}-01",
         "expirytime": "2026-11-18T11:06:50.250000Z",
     }
 
@@ -68,6 +68,18 @@ def test_a_message_without_a_name_for_itself_gets_a_random_id_and_octets() -> No
     assert "subject" not in one
     assert "replyby" not in one
     assert "expirytime" not in one
+
+
+def test_no_two_messages_share_their_chance() -> None:
+    chance = Chance(random.Random(1).randbytes)
+    assert len({chance.take() for _ in range(3 * Chance.MESSAGES)}) == 3 * Chance.MESSAGES
+
+
+def test_the_memory_of_seconds_is_bounded() -> None:
+    one = mapper()
+    times = [one.to_event(coap(), entry(), WALL + n, None).attributes["time"] for n in range(300)]
+    assert times[299] == "2026-11-18T11:11:39.250000Z"
+    assert len(one._prefixes) < 257
 
 
 def the_id(inbound: Inbound, wall: float = WALL, endpoint: str = "coap") -> str:

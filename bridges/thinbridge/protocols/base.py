@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
 
 Address = tuple[Any, ...]
@@ -24,6 +25,8 @@ Address = tuple[Any, ...]
 
 Entropy = Callable[[int], bytes]
 """n → n random bytes: `os.urandom` in a bridge, a seeded generator in a test."""
+
+NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
 
 LISTENER: Final = 0
 """`Path.socket` of a datagram listener's own socket."""
@@ -79,9 +82,11 @@ class EventType:
 # --- What a session reports (next_event) -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """A message from a device, to be delivered exactly as often as it is reported: once."""
+class Inbound(NamedTuple):
+    """A message from a device, to be delivered exactly as often as it is reported: once.
+
+    A tuple, as `Path` and `Reply` are: one is made per message, and a frozen dataclass takes four times as long.
+    """
 
     exchange: int
     """The session's number for it; `answer` gives it back. Never reused within a session."""
@@ -213,16 +218,15 @@ class Outcome(Enum):
     """The sink's answer can't be used: 401, 403, 3xx, over a limit: 5.02, nothing acknowledged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the function answered, free of HTTP."""
+class Reply(NamedTuple):
+    """What the function answered, free of HTTP. A tuple: see `Inbound`."""
 
     outcome: Outcome
     status: int = 0
     """The HTTP status, 0 where there was none."""
     content_type: str | None = None
     data: bytes = b""
-    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
     """Extension attributes of a reply event (`coapcode`, `mqtttopic`, …), and of HTTP's own `etag` (opaque tag
     without quotes), `maxage` (seconds), `location` (path)."""
     is_event: bool = False

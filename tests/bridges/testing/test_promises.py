@@ -1,7 +1,6 @@
 """The kit finds what it is for: a good toy passes, and each planted fault is caught by the promise that it breaks."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -132,7 +131,7 @@ class AnswersTwice(ReliableSession):
 
 class PendingCloses(ReliableSession):
     def answer(self, exchange: int, reply: Reply, now: float) -> bool:
-        return super().answer(exchange, replace(reply, outcome=Outcome.ACCEPTED), now)
+        return super().answer(exchange, reply._replace(outcome=Outcome.ACCEPTED), now)
 
 
 class EventTwice(ReliableSession):
@@ -327,7 +326,7 @@ class CrossedWires(ReliableSession):
 
     def answer(self, exchange: int, reply: Reply, now: float) -> bool:
         data, CrossedWires.last = CrossedWires.last or reply.data, reply.data
-        return super().answer(exchange, replace(reply, data=data), now)
+        return super().answer(exchange, reply._replace(data=data), now)
 
 
 def test_crossed_answers_are_caught() -> None:
@@ -340,7 +339,7 @@ class SharedKey(ReliableSession):
 
     def next_event(self) -> Event | None:
         event = super().next_event()
-        return replace(event, repeat_key=b"same") if isinstance(event, Inbound) else event
+        return event._replace(repeat_key=b"same") if isinstance(event, Inbound) else event
 
 
 def test_messages_that_share_an_id_are_caught() -> None:
