@@ -246,7 +246,7 @@ def test_reading_pauses_past_a_bound_of_bytes(version: int) -> None:
 
 
 def test_a_paused_connection_is_not_silent_by_its_own_fault() -> None:
-    bench = Bench(window=1, held=0)
+    bench = Bench(window=1, held=600)
     line = bench.connect(version=V311, keep_alive=10)
     for packet_id in (1, 2):
         line.publish(packet_id=packet_id)
