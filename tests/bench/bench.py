@@ -72,6 +72,7 @@ def _measure(case: str, options: argparse.Namespace, load: list[str], progress: 
                 continue
             try:
                 pairs[name] = _start(case, command, load, stack)
+                _round(*pairs[name], min(WARM_UP, options.seconds))
             except Failed as error:
                 result.failed[name] = str(error)
         for number in range(options.rounds):
@@ -90,9 +91,7 @@ def _start(case: str, command: Command, load: list[str], stack: ExitStack) -> tu
     ours, others = cores()
     devices = stack.enter_context(Load([*load, case], others))
     bridge = stack.enter_context(Bridge(command(case, devices.sink()), ours))
-    port = bridge.port()
-    devices.round(port, WARM_UP)
-    return bridge, devices, port
+    return bridge, devices, bridge.port()
 
 
 def _round(bridge: Bridge, devices: Load, port: int, seconds: float) -> Round:
