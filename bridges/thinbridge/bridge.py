@@ -33,6 +33,9 @@ from thinbridge.routes import Mode, Route, Routes
 from thinbridge.sessions import Directory, Entry, Missing
 from thinbridge.telemetry import Recorder
 
+SETTLE: Final = 0.05
+"""Seconds between two looks whether the last answers are acknowledged; a drain only ends this much later."""
+
 RETRIES: Final = 3
 """Tries after the first while a device waits; a message that its device keeps is tried until `retry_for` is over."""
 
@@ -142,13 +145,23 @@ class Bridge:
         self._ready = True
 
     async def drain(self, seconds: float) -> bool:
-        """Take nothing new, finish what was accepted; True if all of it was finished in time."""
+        """Take nothing new, finish what was accepted; True if all of it was finished in time.
+
+        Finished is what has its answer, and what must be acknowledged has that, too: a CoAP device that has had its
+        empty ACK would otherwise wait for a response that nobody repeats any more.
+        """
+        end = self._loop.time() + seconds
         for endpoint in self.endpoints:
             endpoint.drain()
         if self._open:
             self._drained = self._loop.create_future()
             await asyncio.wait([self._drained], timeout=seconds)
-        return not self._open
+        while not self._settled() and self._loop.time() < end:
+            await asyncio.sleep(SETTLE)
+        return not self._open and self._settled()
+
+    def _settled(self) -> bool:
+        return all(endpoint.settled for endpoint in self.endpoints)
 
     async def stop(self) -> None:
         """End what is left open (its devices hear that it is unknown), then sessions, ports and inbox."""

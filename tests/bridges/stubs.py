@@ -52,6 +52,7 @@ class StubEndpoint(Endpoint):
         self.takes_answers = True
         self.life: list[str] = []
         self.fails: Exception | None = None
+        self.unsettled = 0  # how often a drain finds it so
 
     async def open(self) -> None:
         if self.fails:
@@ -77,6 +78,11 @@ class StubEndpoint(Endpoint):
 
     def drain(self) -> None:
         self.life.append("drain")
+
+    @property
+    def settled(self) -> bool:
+        self.unsettled -= 1
+        return self.unsettled < 0
 
     async def close(self) -> None:
         self.life.append("close")

@@ -246,6 +246,17 @@ def test_draining_waits_for_what_is_open_and_no_longer_than_told() -> None:
     run(main)
 
 
+def test_draining_waits_for_acknowledgements_of_the_last_answers() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.endpoint.unsettled = 2
+            assert await w.bridge.drain(5)
+            w.endpoint.unsettled = 1000
+            assert not await w.bridge.drain(0.1)
+
+    run(main)
+
+
 def test_a_start_that_fails_leaves_nothing_open() -> None:
     async def main() -> None:
         good, bad = StubEndpoint("good"), StubEndpoint("bad")

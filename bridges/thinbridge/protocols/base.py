@@ -268,6 +268,8 @@ class Session(ABC):
     busy: bool = False
     """True: forgetting it would break a promise (an open exchange, an observation, a device that is connected). When
     the limit of sessions is reached, the owner evicts the one silent for longest among those that are not busy."""
+    unsettled: bool = False
+    """True: the device has yet to acknowledge an answer, which is repeated until it does; a drain waits for that."""
 
     @abstractmethod
     def receive(self, data: bytes, path: Path, now: float) -> None:
@@ -421,6 +423,11 @@ class Endpoint(ABC):
     @abstractmethod
     def sessions(self) -> int:
         """How many are live."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether every answer that needs an acknowledgement has it."""
+        return True
 
     @property
     @abstractmethod

@@ -98,6 +98,11 @@ class Shell(Endpoint):
         return len(self._live)
 
     @property
+    def settled(self) -> bool:
+        """Whether no session waits for an acknowledgement of its answer."""
+        return not any(session.unsettled for session in self._live)
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """The protocol's counters; the shell counts there too."""
         return self.core.counters

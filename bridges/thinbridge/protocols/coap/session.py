@@ -240,7 +240,8 @@ class CoAPSession(Session):
         self._protocol.memory.forget(entry)
 
     def _see_busy(self) -> None:
-        self.busy = bool(self._open) or bool(self._outgoing)
+        self.unsettled = bool(self._outgoing)
+        self.busy = bool(self._open) or self.unsettled
 
     # --- The owner's side ---------------------------------------------------------------------------------------
 
