@@ -353,3 +353,12 @@ def test_reading_never_raises_anything_else(headers: list[tuple[bytes, bytes]], 
             decode([*headers, *extra], body)
         except DecodeError:
             pass
+
+
+@pytest.mark.parametrize(("length", "binary"), [(3000, True), (4100, False)])
+def test_what_headers_have_no_room_for_goes_structured(length: int, binary: bool) -> None:
+    event = Event({"specversion": "1.0", "id": "1", "source": "s", "type": "t", "subject": "x" * length}, b"\x00")
+    lines, body = encode(event)
+    assert ("ce-id: 1" in lines) is binary
+    assert (body == b"\x00") is binary
+    assert "ce-id: 1" in encode(event, Content.BINARY)[0]
