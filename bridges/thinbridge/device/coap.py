@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from thinbridge.device.base import Exchange, Result
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.base import Entropy, Path
+from thinbridge.protocols.base import Entropy
 from thinbridge.protocols.coap.codec import Message, OptionValue, decode, empty, encode, from_uint, uint
 from thinbridge.protocols.coap.codes import (
     EMPTY,
@@ -30,7 +30,6 @@ TOKEN_LENGTH: Final = 4
 RESPONSE_CLASSES: Final = (2, 4, 5)
 
 _NUMBERS: Final = {name.upper(): number for number, name in METHODS.items()}
-_BRIDGE: Final = Path(())  # a device has one peer
 
 
 class Request(Exchange):
@@ -78,13 +77,11 @@ class Request(Exchange):
         self._send(now, self._options)
 
     def _send(self, now: float, options: list[OptionValue]) -> None:
-        self._mid = self._outgoing.fresh_mid()
+        self._mid = self._outgoing.next_mid()
         self._token = self._entropy(TOKEN_LENGTH)
         options = sorted(options, key=lambda option: option[0])  # stable: a path keeps its order
         data = encode(Message(self._type, self._code, self._mid, self._token, options, self._data))
-        if self._type is Type.CON:
-            self._outgoing.send(self._mid, data, _BRIDGE, now)
-        self._out.append(data)
+        self._out += self._outgoing.send(self._mid, data, now) if self._type == Type.CON else [data]
 
     def receive(self, data: bytes, now: float) -> None:
         """A datagram of the bridge; what is neither for this request nor valid is as if it had not come."""
@@ -92,20 +89,20 @@ class Request(Exchange):
             message = decode(data)
         except DecodeError:
             return
-        if message.type is Type.ACK or message.type is Type.RST:
+        if message.type == Type.ACK or message.type == Type.RST:
             self._acknowledged(message, now)
         elif message.code >> 5 in RESPONSE_CLASSES and message.token == self._token:
-            if message.type is Type.CON:  # a separate response, or its repeat (RFC 7252 §5.2.2)
+            if message.type == Type.CON:  # a separate response, or its repeat (RFC 7252 §5.2.2)
                 self._out.append(empty(Type.ACK, message.mid))
             self._respond(message, now)
-        elif message.type is Type.CON:
+        elif message.type == Type.CON:
             self._out.append(empty(Type.RST, message.mid))  # RFC 7252 §4.2: a response without context
 
     def _acknowledged(self, message: Message, now: float) -> None:
         if message.mid != self._mid:
             return
         self._outgoing.acknowledged(message.mid, message.type, now)
-        if message.type is Type.RST:
+        if message.type == Type.RST:
             self.result = self.result or Result(False, "RST")
         elif message.code != EMPTY and message.token == self._token:
             self._respond(message, now)
@@ -137,7 +134,7 @@ class Request(Exchange):
         """Repeat the CON; five times in vain is the end (RFC 7252 §4.2)."""
         if not self._outgoing:
             return
-        self._out += [data for data, _ in self._outgoing.handle_timer(now) if data is not None]
+        self._out += self._outgoing.handle_timer(now)
         if not self._outgoing:
             self.result = Result(False, "no ACK")
 

@@ -19,11 +19,11 @@ from typing import ClassVar
 from thinbridge import contract
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Entropy, EventType, Path, Protocol, Stateless, Transport
-from thinbridge.protocols.coap.codec import Message, decode, empty, encode, header
+from thinbridge.protocols.coap.codec import Message, compose, decode, empty, rejection
 from thinbridge.protocols.coap.codes import EMPTY, Type
 from thinbridge.protocols.coap.echo import Echo
-from thinbridge.protocols.coap.memory import Memory
-from thinbridge.protocols.coap.response import unavailable
+from thinbridge.protocols.coap.memory import Shared
+from thinbridge.protocols.coap.response import BUSY
 from thinbridge.protocols.coap.session import CoAPSession
 
 __all__ = ["CoAP", "CoAPSession", "CoAPSettings"]
@@ -42,7 +42,8 @@ class CoAPSettings:
     """Bytes of a request: all that fits into a datagram. More than RFC 7252 §4.6 assumes (1152), since what has arrived
     has crossed the network already; a longer one gets 4.13."""
     open_exchanges: int = 64
-    """Requests of one peer that may wait for their answers; more get 5.03. A gateway for many devices is one peer."""
+    """Requests of one peer that may wait for their answers, or whose separate response is not acknowledged yet; more
+    get 5.03. A gateway for many devices is one peer."""
     nstart: int = 4
     """Separate responses of one peer that may be unacknowledged at a time (RFC 7252 §4.7 says 1): a peer that asks for
     several at once can take several, and one that is lost does not hold up the others for its 2 s."""
@@ -52,9 +53,10 @@ class CoAPSettings:
     replies: int = 64
     """Responses of one peer that are kept for repeats: more than it can have open."""
     remembered_in_all: int = 500_000
-    """Requests that are remembered of all peers together: 2,000 a second for their 247 s, about 300 bytes each."""
+    """Requests that are remembered of all peers together: 2,000 a second for their 247 s, about 300 bytes each. Past
+    it each peer forgets its own oldest for a new one."""
     replies_in_all: int = 64 << 20
-    """Bytes of responses kept for repeats, of all peers together; the oldest go first."""
+    """Bytes of responses kept for repeats, of all peers together. Past it each peer keeps its last one only."""
 
 
 class CoAP(Protocol):
@@ -71,13 +73,16 @@ class CoAP(Protocol):
 
     def __init__(self, settings: CoAPSettings, entropy: Entropy, name: str = "") -> None:
         super().__init__(settings, entropy, name)
-        self.memory = Memory(settings.replies_in_all, settings.remembered_in_all)
+        self.shared = Shared(settings.remembered_in_all, settings.replies_in_all)
         self._echo = Echo(entropy)
         self.proven: set[Hashable] = set()
         """Keys of live sessions whose address an Echo has proven."""
 
     def locate(self, data: bytes, path: Path, now: float) -> Hashable | Stateless | None:
         """A session is the peer's address and port, at the address that it spoke to, once its address is proven."""
+        if path.multicast:
+            self.counters["multicast"] += 1
+            return None
         key = path.peer, path.local
         if path.verified or key in self.proven:
             return key
@@ -85,17 +90,9 @@ class CoAP(Protocol):
 
     def _stranger(self, data: bytes, path: Path, now: float, key: Hashable) -> Hashable | Stateless | None:
         """Nothing is kept for an unproven address, and no answer is longer than three times what it sent."""
-        try:
-            message = decode(data)
-        except DecodeError as error:
-            self.counters[f"malformed_{error.reason}"] += 1
-            head = header(data)
-            return Stateless(empty(Type.RST, head[1])) if head is not None and head[0] is Type.CON else None
-        if message.type not in (Type.CON, Type.NON):
-            return None
-        if message.code == EMPTY or message.code >> 5:
-            self.counters["ping" if message.code == EMPTY else "unexpected"] += 1
-            return Stateless(empty(Type.RST, message.mid)) if message.type is Type.CON else None
+        message = self._request(data)
+        if not isinstance(message, Message):
+            return message
         if self._echo.proves(message, path.peer, now):
             return key
         self.counters["challenged"] += 1
@@ -103,15 +100,26 @@ class CoAP(Protocol):
 
     def full(self, data: bytes, path: Path, now: float) -> Stateless | None:
         """5.03 for a request for which there is no session: no room, or the bridge is about to end."""
+        message = self._request(data)
+        if not isinstance(message, Message):
+            return message
+        kind = Type.ACK if message.type == Type.CON else Type.NON
+        code, options, payload = BUSY
+        return Stateless(compose(kind, code, message.mid, message.token, options, payload))
+
+    def _request(self, data: bytes) -> Message | Stateless | None:
+        """The request in a datagram that has no session; else the RST that it gets (RFC 7252 §4.2, §4.3), or None."""
         try:
             message = decode(data)
-        except DecodeError:
-            return None
-        if message.type not in (Type.CON, Type.NON) or not message.code or message.code >> 5:
-            return None
-        kind = Type.ACK if message.type is Type.CON else Type.NON
-        code, options, payload = unavailable(1)
-        return Stateless(encode(Message(kind, code, message.mid, message.token, options, payload)))
+        except DecodeError as error:
+            self.counters[f"malformed_{error.reason}"] += 1
+            reset = rejection(data)
+            return None if reset is None else Stateless(reset)
+        if 0 < message.code < 32 and message.type <= Type.NON:
+            return message
+        ping = message.code == EMPTY and message.type == Type.CON
+        self.counters["ping" if ping else "unexpected"] += 1
+        return Stateless(empty(Type.RST, message.mid)) if message.type == Type.CON else None
 
     def open(self, key: Hashable, path: Path, now: float) -> CoAPSession:
         """A session for a peer that is new."""

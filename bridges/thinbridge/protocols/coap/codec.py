@@ -1,10 +1,10 @@
 """CoAP messages as bytes (RFC 7252 §3), both ways. Hot: a request is decoded, a response encoded, per message."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.coap.codes import EMPTY, VERSION, Type
+from thinbridge.protocols.coap.codes import EMPTY, TYPE_NAMES, VERSION, Type, dotted
 
 MAX_OPTIONS: Final = 64
 """Options of one message: a path of 40 segments and a query of 20 fit; a datagram of one-byte options does not."""
@@ -22,23 +22,23 @@ class Message:
 
     def __init__(
         self,
-        type: Type,
+        type: int,
         code: int,
         mid: int,
         token: bytes = b"",
-        options: Iterable[OptionValue] = (),
+        options: Sequence[OptionValue] = (),
         payload: bytes = b"",
     ) -> None:
         self.type = type
         self.code = code
         self.mid = mid
         self.token = token
-        self.options = options if isinstance(options, list) else list(options)
+        self.options = options
         self.payload = payload
 
     def __repr__(self) -> str:
         return (
-            f"Message({self.type.name}, {self.code >> 5}.{self.code & 31:02d}, mid={self.mid}, "
+            f"Message({TYPE_NAMES[self.type]}, {dotted(self.code)}, mid={self.mid}, "
             f"token={self.token.hex()!r}, options={self.options!r}, payload={self.payload!r})"
         )
 
@@ -56,19 +56,12 @@ class Message:
                 return value
         return None
 
-    def all(self, number: int) -> list[bytes]:
-        """All values of an option, in order."""
-        return [value for option, value in self.options if option == number]
-
-
-_TYPES: Final = tuple(Type)
-
 
 def decode(data: bytes) -> Message:
     """The message in a datagram.
 
     Raises:
-        DecodeError: it is none; `header` still tells whom to reject if its version is ours.
+        DecodeError: it is none; `rejection` tells how to say so.
     """
     size = len(data)
     if size < 4:
@@ -88,7 +81,9 @@ def decode(data: bytes) -> Message:
     at = token_end
     number = 0
     payload = b""
-    while at < size:
+    for _ in range(MAX_OPTIONS + 1):
+        if at >= size:
+            break
         byte = data[at]
         at += 1
         if byte == _PAYLOAD_MARKER:
@@ -107,9 +102,11 @@ def decode(data: bytes) -> Message:
             raise DecodeError("truncated")
         options.append((number, data[at:end]))
         at = end
-    if number > 65535 or len(options) > MAX_OPTIONS:
+    else:
         raise DecodeError("options")
-    return Message(_TYPES[first >> 4 & 3], code, data[2] << 8 | data[3], data[4:token_end], options, payload)
+    if number > 65535:
+        raise DecodeError("options")
+    return Message(first >> 4 & 3, code, data[2] << 8 | data[3], data[4:token_end], options, payload)
 
 
 def _extended(data: bytes, at: int, nibble: int) -> tuple[int, int]:
@@ -124,22 +121,25 @@ def _extended(data: bytes, at: int, nibble: int) -> tuple[int, int]:
     return 269 + (data[at] << 8 | data[at + 1]), at + 2
 
 
-def header(data: bytes) -> tuple[Type, int] | None:
-    """Type and Message ID of what may be no valid message; None: not even that can be told."""
-    if len(data) < 4 or data[0] >> 6 != VERSION:
+def rejection(data: bytes) -> bytes | None:
+    """What to say to that which is no valid message: RST to a CON, to all else nothing (RFC 7252 §4.2, §4.3)."""
+    if len(data) < 4 or data[0] >> 4 != VERSION << 2 | Type.CON:
         return None
-    return _TYPES[data[0] >> 4 & 3], data[2] << 8 | data[3]
+    return empty(Type.RST, data[2] << 8 | data[3])
 
 
 def encode(message: Message) -> bytes:
     """A message's bytes."""
-    token = message.token
-    parts = [
-        bytes((VERSION << 6 | message.type << 4 | len(token), message.code, message.mid >> 8, message.mid & 255)),
-        token,
-    ]
+    return compose(message.type, message.code, message.mid, message.token, message.options, message.payload)
+
+
+def compose(
+    type: int, code: int, mid: int, token: bytes, options: Sequence[OptionValue] = (), payload: bytes = b""
+) -> bytes:
+    """A message's bytes from its parts; options in the order of their numbers."""
+    parts = [bytes((VERSION << 6 | type << 4 | len(token), code, mid >> 8, mid & 255)), token]
     last = 0
-    for number, value in message.options:
+    for number, value in options:
         delta, length = number - last, len(value)
         last = number
         if delta < _EXTENDED_8 and length < _EXTENDED_8:
@@ -147,13 +147,13 @@ def encode(message: Message) -> bytes:
         else:
             parts.append(_option_head(delta, length))
         parts.append(value)
-    if message.payload:
+    if payload:
         parts.append(b"\xff")
-        parts.append(message.payload)
+        parts.append(payload)
     return b"".join(parts)
 
 
-def empty(type: Type, mid: int) -> bytes:
+def empty(type: int, mid: int) -> bytes:
     """An empty message: an ACK, a RST, or a ping."""
     return bytes((VERSION << 6 | type << 4, EMPTY, mid >> 8, mid & 255))
 

@@ -1,18 +1,20 @@
 """CoAP's numbers: message types, codes, options, Content-Formats (RFC 7252 §12 and the registries it opened)."""
 
-from enum import IntEnum
 from typing import Final
 
 VERSION: Final = 1
 
 
-class Type(IntEnum):
-    """RFC 7252 §3: the T field."""
+class Type:
+    """RFC 7252 §3: the T field. Plain numbers, as `Option` has: an enum's members cost more than a message may."""
 
-    CON = 0
-    NON = 1
-    ACK = 2
-    RST = 3
+    CON: Final = 0
+    NON: Final = 1
+    ACK: Final = 2
+    RST: Final = 3
+
+
+TYPE_NAMES: Final = ("CON", "NON", "ACK", "RST")
 
 
 EMPTY: Final = 0
@@ -50,8 +52,9 @@ SERVICE_UNAVAILABLE: Final = code("5.03")
 GATEWAY_TIMEOUT: Final = code("5.04")
 PROXYING_NOT_SUPPORTED: Final = code("5.05")
 
-RESPONSES: Final = frozenset(
-    map(
+RESPONSES: Final = {
+    dotted(number): number
+    for number in map(
         code,
         (
             *("2.01", "2.02", "2.03", "2.04", "2.05"),
@@ -59,42 +62,46 @@ RESPONSES: Final = frozenset(
             *("4.22", "4.29", "5.00", "5.01", "5.02", "5.03", "5.04", "5.05"),
         ),
     )
-)
-"""What a function may choose by `coapcode`. 2.31 and 5.08 are the message layers' own."""
+}
+"""What a function may choose by `coapcode`, by name. 2.31 and 5.08 are the message layers' own."""
 
 STATUS: Final = {
-    400: "4.00", 401: "4.01", 403: "4.03", 404: "4.04", 405: "4.05", 406: "4.06", 408: "4.08", 409: "4.09",
-    412: "4.12", 413: "4.13", 415: "4.15", 422: "4.22", 429: "4.29",
-    500: "5.00", 501: "5.01", 502: "5.02", 503: "5.03", 504: "5.04",
+    status: code(twin)
+    for status, twin in {
+        400: "4.00", 401: "4.01", 403: "4.03", 404: "4.04", 405: "4.05", 406: "4.06", 409: "4.09", 412: "4.12",
+        413: "4.13", 415: "4.15", 422: "4.22", 429: "4.29",
+        500: "5.00", 501: "5.01", 502: "5.02", 503: "5.03", 504: "5.04",
+    }.items()
 }  # fmt: skip
-"""HTTP status → its twin (RFC 8075 §7 read backwards, RFC 8132 for 4.09 and 4.22, RFC 8516 for 4.29)."""
+"""HTTP status → its twin (RFC 8075 §7 read backwards, RFC 8132 for 4.09 and 4.22, RFC 8516 for 4.29). 408 has none:
+4.08 speaks about blocks that are missing."""
 
 
-class Option(IntEnum):
+class Option:
     """Option numbers; odd ones are critical (RFC 7252 §5.4.1)."""
 
-    IF_MATCH = 1
-    URI_HOST = 3
-    ETAG = 4
-    IF_NONE_MATCH = 5
-    OBSERVE = 6
-    URI_PORT = 7
-    LOCATION_PATH = 8
-    URI_PATH = 11
-    CONTENT_FORMAT = 12
-    MAX_AGE = 14
-    URI_QUERY = 15
-    ACCEPT = 17
-    LOCATION_QUERY = 20
-    BLOCK2 = 23
-    BLOCK1 = 27
-    SIZE2 = 28
-    PROXY_URI = 35
-    PROXY_SCHEME = 39
-    SIZE1 = 60
-    ECHO = 252
-    NO_RESPONSE = 258
-    REQUEST_TAG = 292
+    IF_MATCH: Final = 1
+    URI_HOST: Final = 3
+    ETAG: Final = 4
+    IF_NONE_MATCH: Final = 5
+    OBSERVE: Final = 6
+    URI_PORT: Final = 7
+    LOCATION_PATH: Final = 8
+    URI_PATH: Final = 11
+    CONTENT_FORMAT: Final = 12
+    MAX_AGE: Final = 14
+    URI_QUERY: Final = 15
+    ACCEPT: Final = 17
+    LOCATION_QUERY: Final = 20
+    BLOCK2: Final = 23
+    BLOCK1: Final = 27
+    SIZE2: Final = 28
+    PROXY_URI: Final = 35
+    PROXY_SCHEME: Final = 39
+    SIZE1: Final = 60
+    ECHO: Final = 252
+    NO_RESPONSE: Final = 258
+    REQUEST_TAG: Final = 292
 
 
 LENGTHS: Final = {

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Final
 
 from thinbridge.protocols.base import Address, Entropy
-from thinbridge.protocols.coap.codec import Message, encode
+from thinbridge.protocols.coap.codec import Message, compose
 from thinbridge.protocols.coap.codes import UNAUTHORIZED, Option, Type
 
 WINDOW: Final = 60.0
@@ -32,9 +32,9 @@ class Echo:
 
     def challenge(self, request: Message, peer: Address, now: float) -> bytes:
         """4.01 with an Echo value, for a request of an address that nothing has proven."""
-        kind = Type.ACK if request.type is Type.CON else Type.NON
+        kind = Type.ACK if request.type == Type.CON else Type.NON
         option = (Option.ECHO, self._value(peer, int(now // WINDOW)))
-        return encode(Message(kind, UNAUTHORIZED, request.mid, request.token, [option]))
+        return compose(kind, UNAUTHORIZED, request.mid, request.token, [option])
 
     def proves(self, request: Message, peer: Address, now: float) -> bool:
         """Whether the request carries a value that only its address was sent."""

@@ -1,49 +1,30 @@
-"""What is remembered of messages, so that a repeat is answered and not delivered (RFC 7252 §4.5). Bounded.
+"""What is remembered of requests, so that a repeat is answered and not delivered (RFC 7252 §4.5). Bounded.
 
-One `Memory` per endpoint holds the entries of all its sessions in order of arrival; each session finds its own by
-Message ID. When there are too many, the oldest *answered* entry goes, first its stored reply, then its key: a request
-that waits for its answer is never forgotten for a new one, and a new one is never refused for lack of memory.
+Each session has a `Memory`; all of an endpoint count together in one `Shared`. When there is too much, the oldest
+*answered* request goes, first its stored reply, then its key: a request that waits for its answer is never forgotten
+for a new one, and a new one is never refused for lack of memory. Past a bound that is shared each peer pays with its
+own oldest, so that none can push out what another needs.
 """
 
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections import Counter, deque
+from typing import Final
 
-from thinbridge.protocols.base import Path
 from thinbridge.protocols.coap.codec import Message
 from thinbridge.protocols.coap.codes import Type
 from thinbridge.protocols.coap.request import Request
-
-if TYPE_CHECKING:
-    from thinbridge.protocols.coap.session import CoAPSession
 
 EXCHANGE_LIFETIME: Final = 247.0
 """Seconds from a CON until its Message ID may mean another message (RFC 7252 §4.8.2)."""
 NON_LIFETIME: Final = 145.0
 """The same for a NON."""
 
-SCAN: Final = 64
-"""How many of the oldest entries are looked at for one that is answered."""
-
 
 class Entry:
     """One request: while it is open, and remembered afterwards."""
 
-    __slots__ = (
-        "acknowledged", "answered", "digest", "exchange", "expires", "forgotten", "mid", "path", "reply", "request",
-        "session", "token", "type",
-    )  # fmt: skip
+    __slots__ = ("acknowledged", "digest", "exchange", "expires", "mid", "reply", "request", "token", "type")
 
-    def __init__(
-        self,
-        session: "CoAPSession",
-        exchange: int,
-        message: Message,
-        request: Request,
-        digest: int,
-        path: Path,
-        now: float,
-    ) -> None:
-        self.session = session
+    def __init__(self, exchange: int, message: Message, request: Request, digest: int, now: float) -> None:
         self.exchange = exchange
         self.type = message.type
         self.mid = message.mid
@@ -52,73 +33,111 @@ class Entry:
         """None: it is answered."""
         self.digest = digest
         """Tells a repeat from another message with the same Message ID: a device that rebooted starts anew."""
-        self.path = path
-        self.expires = now + (EXCHANGE_LIFETIME if message.type is Type.CON else NON_LIFETIME)
+        self.expires = now + (EXCHANGE_LIFETIME if message.type == Type.CON else NON_LIFETIME)
         self.reply: bytes | None = None
-        """What a repeat hears."""
+        """The ACK with the response, for repeats; None: it has none, they hear the empty ACK; empty: let go of."""
         self.acknowledged = False
-        self.answered = False
-        self.forgotten = False
+        """No ACK of it may carry the response any more."""
+
+
+class Shared:
+    """What the memories of all sessions hold together.
+
+    Args:
+        entries: how many requests they may remember.
+        octets: bytes of replies that they may store.
+    """
+
+    def __init__(self, entries: int, octets: int) -> None:
+        self.max_entries, self.max_octets = entries, octets
+        self.entries = self.octets = 0
 
 
 class Memory:
-    """The bounds over all sessions of an endpoint.
+    """The requests of one session.
 
     Args:
-        replies: bytes of stored replies.
-        entries: how many requests are remembered.
+        shared: the bounds over all sessions.
+        entries: how many are remembered.
+        replies: how many of their replies are stored.
+        counters: where what is forgotten too early is counted.
     """
 
-    def __init__(self, replies: int, entries: int) -> None:
-        self._max_bytes, self._max_entries = replies, entries
-        self._entries: deque[Entry] = deque()  # in order of arrival, with some that are forgotten
-        self._stored: deque[Entry] = deque()  # in order of answer, with some whose reply is gone
-        self._bytes = 0
-        self._count = 0
+    __slots__ = ("_arrived", "_by_mid", "_counters", "_max_entries", "_max_replies", "_shared", "_stored")
 
-    def add(self, entry: Entry) -> list[Entry]:
-        """Remember a request.
+    def __init__(self, shared: Shared, entries: int, replies: int, counters: Counter[str]) -> None:
+        self._shared = shared
+        self._max_entries, self._max_replies = entries, replies
+        self._counters = counters
+        self._by_mid: dict[int, Entry] = {}
+        self._arrived: deque[Entry] = deque()  # all, in order
+        self._stored: deque[Entry] = deque()  # with a reply, in order of answer
 
-        Returns:
-            The oldest ones, answered, if there are too many now; the caller forgets them.
-        """
-        entries = self._entries
-        entries.append(entry)
-        self._count += 1
-        while entries[0].forgotten:
-            entries.popleft()
-        return self._surplus() if self._count > self._max_entries else []
+    def known(self, mid: int, digest: int, now: float) -> Entry | None:
+        """The request that a message repeats; None: it is new."""
+        entry = self._by_mid.get(mid)
+        if entry is None or (entry.digest == digest and now < entry.expires):
+            return entry
+        entry.acknowledged = True  # its Message ID means the new message now, so a late response goes separately
+        return None
 
-    def _surplus(self) -> list[Entry]:
-        """The oldest that is answered; those before it that wait move to the end: they are looked at once a round."""
-        entries = self._entries
-        for _ in range(min(len(entries), SCAN)):
-            entry = entries.popleft()
-            if entry.forgotten:
-                continue
-            if entry.answered:
-                return [entry]
-            entries.append(entry)
-        return []
+    def add(self, entry: Entry) -> None:
+        """Remember a request."""
+        shared = self._shared
+        if len(self._arrived) >= self._max_entries or shared.entries >= shared.max_entries:
+            self._make_room()
+        self._arrived.append(entry)
+        self._by_mid[entry.mid] = entry
+        shared.entries += 1
 
-    def forget(self, entry: Entry) -> None:
-        """It is remembered no more; harmless when said twice."""
-        if not entry.forgotten:
-            entry.forgotten = True
-            self._count -= 1
-            self.release(entry)
+    def _make_room(self) -> None:
+        """The oldest that is answered goes; those before it that wait are few (`open_exchanges`)."""
+        for index, entry in enumerate(self._arrived):
+            if entry.request is None:
+                del self._arrived[index]
+                self._forget(entry)
+                self._counters["forgotten"] += 1
+                return
+
+    def _forget(self, entry: Entry) -> None:
+        self._shared.entries -= 1
+        self._release(entry)
+        if self._by_mid.get(entry.mid) is entry:
+            del self._by_mid[entry.mid]
 
     def store(self, entry: Entry, reply: bytes) -> None:
-        """Keep what a repeat will hear; the oldest replies make room."""
+        """Keep what a repeat will hear; older replies make room."""
+        shared, stored = self._shared, self._stored
         entry.reply = reply
-        self._bytes += len(reply)
-        stored = self._stored
+        shared.octets += len(reply)
         stored.append(entry)
-        while stored and (self._bytes > self._max_bytes or stored[0].reply is None):
-            self.release(stored.popleft())
+        while len(stored) > self._max_replies or (shared.octets > shared.max_octets and len(stored) > 1):
+            self._release(stored.popleft())
 
-    def release(self, entry: Entry) -> None:
-        """Let go of a stored reply."""
-        if entry.reply is not None:
-            self._bytes -= len(entry.reply)
-            entry.reply = None
+    def _release(self, entry: Entry) -> None:
+        if entry.reply:
+            self._shared.octets -= len(entry.reply)
+            entry.reply = b""
+
+    def due(self) -> float | None:
+        """When the oldest is forgotten; None: nothing is remembered."""
+        return self._arrived[0].expires if self._arrived else None
+
+    def expire(self, now: float) -> list[Entry]:
+        """Forget what is old enough; those that nobody has answered."""
+        unanswered = []
+        while self._arrived and self._arrived[0].expires <= now:
+            entry = self._arrived.popleft()
+            self._forget(entry)
+            if entry.request is not None:
+                unanswered.append(entry)
+        while self._stored and not self._stored[0].reply:
+            self._stored.popleft()
+        return unanswered
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for entry in self._arrived:
+            self._forget(entry)
+        self._arrived.clear()
+        self._stored.clear()

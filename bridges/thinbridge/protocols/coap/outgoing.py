@@ -1,9 +1,13 @@
-"""Separate responses on their way: CONs of ours, retransmitted until acknowledged (RFC 7252 §4.2)."""
+"""CONs on their way: retransmitted until they are acknowledged (RFC 7252 §4.2).
+
+A session's separate responses; `device.coap` sends its request by it. Whose they are knows where they go.
+"""
 
 from collections import Counter, deque
+from math import inf
 from typing import Final
 
-from thinbridge.protocols.base import Entropy, Path, Sent
+from thinbridge.protocols.base import Entropy
 from thinbridge.protocols.coap.codes import Type
 
 ACK_TIMEOUT: Final = 2.0
@@ -15,87 +19,98 @@ MAX_RETRANSMIT: Final = 4
 class Transmission:
     """One CON."""
 
-    __slots__ = ("data", "due", "path", "timeout", "tries")
+    __slots__ = ("data", "due", "mid", "timeout", "tries")
 
-    def __init__(self, data: bytes, path: Path) -> None:
+    def __init__(self, mid: int, data: bytes) -> None:
+        self.mid = mid
         self.data = data
-        self.path = path
         self.tries = 0
         self.timeout = 0.0
-        self.due = 0.0
+        self.due = inf
+        """When it is sent again; never before its turn has come."""
 
 
 class Outgoing:
-    """The CONs of one session.
+    """The CONs to one peer.
 
     Args:
-        entropy: draws Message IDs and the first timeout.
+        entropy: draws the first Message ID and the timeouts.
         counters: where what became of them is counted.
         nstart: how many may be unacknowledged at a time; the others wait (RFC 7252 §4.7).
     """
+
+    __slots__ = ("_counters", "_entropy", "_mid", "_nstart", "_open", "_waiting")
 
     def __init__(self, entropy: Entropy, counters: Counter[str], nstart: int) -> None:
         self._entropy = entropy
         self._counters = counters
         self._nstart = nstart
-        self._sent: dict[int, Transmission] = {}
-        self._waiting: deque[tuple[int, Transmission]] = deque()
+        self._mid = int.from_bytes(entropy(2), "big")
+        self._open: dict[int, Transmission] = {}  # by Message ID, those that wait included
+        self._waiting: deque[Transmission] = deque()
 
-    def __bool__(self) -> bool:
-        return bool(self._sent)
+    def __len__(self) -> int:
+        """How many are not acknowledged, those that wait included."""
+        return len(self._open)
 
-    def fresh_mid(self) -> int:
-        """A Message ID at random, and not one that is in use: who acknowledges it has seen it."""
-        while (mid := int.from_bytes(self._entropy(2), "big")) in self._sent:
-            pass
-        return mid
+    def next_mid(self) -> int:
+        """A Message ID: one after another from a random one on, so that none comes again within 247 s (RFC 7252
+        §4.4) unless more than 265 a second do."""
+        while True:
+            self._mid = self._mid + 1 & 0xFFFF
+            if self._mid not in self._open:
+                return self._mid
 
-    def send(self, mid: int, data: bytes, path: Path, now: float) -> list[Sent]:
-        """Send a CON now, or when its turn comes."""
-        transmission = Transmission(data, path)
-        if len(self._sent) >= self._nstart:
-            self._waiting.append((mid, transmission))
-            return []
-        return [self._start(mid, transmission, now)]
+    def send(self, mid: int, data: bytes, now: float) -> list[bytes]:
+        """Send a CON, now or when its turn comes.
 
-    def _start(self, mid: int, transmission: Transmission, now: float) -> Sent:
-        chance = int.from_bytes(self._entropy(2), "big") / 65536
-        transmission.timeout = ACK_TIMEOUT * (1 + (ACK_RANDOM_FACTOR - 1) * chance)
-        transmission.due = now + transmission.timeout
-        self._sent[mid] = transmission
-        return transmission.data, transmission.path
+        Args:
+            mid: its Message ID, by `next_mid`.
+            data: the message.
+            now: monotonic seconds.
 
-    def acknowledged(self, mid: int, kind: Type, now: float) -> list[Sent]:
+        Returns:
+            What to send now.
+        """
+        transmission = self._open[mid] = Transmission(mid, data)
+        self._waiting.append(transmission)
+        return self._next(now)
+
+    def _next(self, now: float) -> list[bytes]:
+        out = []
+        while self._waiting and len(self._open) - len(self._waiting) < self._nstart:
+            transmission = self._waiting.popleft()
+            chance = int.from_bytes(self._entropy(2), "big") / 65536
+            transmission.timeout = ACK_TIMEOUT * (1 + (ACK_RANDOM_FACTOR - 1) * chance)
+            transmission.due = now + transmission.timeout
+            out.append(transmission.data)
+        return out
+
+    def acknowledged(self, mid: int, kind: int, now: float) -> list[bytes]:
         """An ACK, or a RST: it is over either way; what is to be sent instead."""
-        if self._sent.pop(mid, None) is None:
+        transmission = self._open.get(mid)
+        if transmission is None or transmission.due == inf:  # never sent: a guess
             self._counters["unexpected"] += 1
             return []
-        if kind is Type.RST:
+        del self._open[mid]
+        if kind == Type.RST:
             self._counters["reset"] += 1
         return self._next(now)
 
-    def _next(self, now: float) -> list[Sent]:
-        out = []
-        while self._waiting and len(self._sent) < self._nstart:
-            out.append(self._start(*self._waiting.popleft(), now))
-        return out
-
     def due(self) -> float:
-        """When the next retransmission is."""
-        return min(transmission.due for transmission in self._sent.values())
+        """When the next retransmission is; never if there is none."""
+        return min((transmission.due for transmission in self._open.values()), default=inf)
 
-    def handle_timer(self, now: float) -> list[Sent]:
+    def handle_timer(self, now: float) -> list[bytes]:
         """Retransmit what is due; give up on what was sent five times."""
-        out: list[Sent] = []
-        for mid, transmission in list(self._sent.items()):
-            if transmission.due > now:
-                continue
+        out: list[bytes] = []
+        for transmission in [one for one in self._open.values() if one.due <= now]:
             if transmission.tries == MAX_RETRANSMIT:
-                del self._sent[mid]
+                del self._open[transmission.mid]
                 self._counters["gave_up"] += 1
                 continue
             transmission.tries += 1
             transmission.timeout *= 2
             transmission.due = now + transmission.timeout  # from now: a clock that stood still makes no burst
-            out.append((transmission.data, transmission.path))
+            out.append(transmission.data)
         return out + self._next(now)

@@ -3,12 +3,13 @@
 `session` calls `read` per request. A request that can't be processed is `Refused` with the code to answer.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 from unicodedata import category
 from urllib.parse import quote
 
-from thinbridge.protocols.coap.codec import Message, from_uint
+from thinbridge.protocols.coap.codec import Message, OptionValue, from_uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
     BAD_REQUEST,
@@ -29,18 +30,26 @@ _PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b"/%") | {0x20}
 _QUERY_PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b"&%") | {0x20}
 
 
+Response = tuple[int, Sequence[OptionValue], bytes]
+"""Code, options in order, payload."""
+
+
 class Refused(Exception):
     """The request can't be processed.
 
     Args:
-        code: what to answer.
-        reason: the diagnostic payload (RFC 7252 §5.5.2) and, in one word, the counter.
+        response: what to answer.
         counter: the counter's name.
     """
 
-    def __init__(self, code: int, reason: str, counter: str) -> None:
-        self.code, self.reason, self.counter = code, reason, counter
-        super().__init__(reason)
+    def __init__(self, response: Response, counter: str) -> None:
+        self.response, self.counter = response, counter
+        super().__init__(counter)
+
+
+def _refused(code: int, reason: str, counter: str) -> Refused:
+    """With a diagnostic payload (RFC 7252 §5.5.2)."""
+    return Refused((code, [], reason.encode()), counter)
 
 
 class Request:
@@ -71,26 +80,26 @@ def read(message: Message, peer: str) -> Request:
     """
     method = METHODS.get(message.code)
     if method is None:
-        raise Refused(METHOD_NOT_ALLOWED, "unknown method", "method")
+        raise _refused(METHOD_NOT_ALLOWED, "unknown method", "method")
     attributes = {"coapmethod": method, "peer": peer}
     request = Request(message.code, attributes)
     path: list[str] = []
     query: list[str] = []
     previous = -1
     for number, value in message.options:
-        if number == Option.URI_PATH:
+        if number == Option.URI_PATH and len(value) <= 255:
             path.append(segment(value))
         elif number == Option.CONTENT_FORMAT and number != previous and len(value) <= 2:
             content_format = from_uint(value)
             attributes["coapformat"] = str(content_format)
             request.content_type = MEDIA_TYPES.get(content_format)
-        elif number == Option.URI_QUERY:
+        elif number == Option.URI_QUERY and len(value) <= 255:
             query.append(argument(value))
         else:
             _rare(request, number, value, number == previous)
         previous = number
     if path:
-        request.subject = "/".join(path)
+        request.subject = "/".join(path) or None  # CloudEvents §3.1: a subject is not empty
     if query:
         attributes["coapquery"] = "&".join(query)
     return request
@@ -99,10 +108,10 @@ def read(message: Message, peer: str) -> Request:
 def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
     """An option that most requests don't have."""
     attributes = request.attributes
-    low, high = LENGTHS.get(number, (1, 0))  # type: ignore[call-overload]  # an unknown number has no length that fits
+    low, high = LENGTHS.get(number, (1, 0))  # an unknown number has no length that fits
     if not low <= len(value) <= high or (again and number not in REPEATABLE):
         if number & 1:  # RFC 7252 §5.4.1: unrecognised and critical; an elective one is as if it were not there
-            raise Refused(BAD_OPTION, f"critical option {number}", "bad_option")
+            raise _refused(BAD_OPTION, f"critical option {number}", "bad_option")
     elif number == Option.ACCEPT:
         accept = from_uint(value)
         attributes["coapacceptformat"] = str(accept)
@@ -123,7 +132,7 @@ def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
     elif number in (Option.BLOCK1, Option.BLOCK2):
         _block(request, number, value)
     elif number in (Option.PROXY_URI, Option.PROXY_SCHEME):
-        raise Refused(PROXYING_NOT_SUPPORTED, "this is no proxy", "proxy")
+        raise _refused(PROXYING_NOT_SUPPORTED, "this is no proxy", "proxy")
     # Uri-Host, Uri-Port, Size1, Size2, Echo, Request-Tag: understood, and nothing to do
 
 
@@ -132,17 +141,17 @@ def _block(request: Request, number: int, value: bytes) -> None:
     block = from_uint(value)
     num, more, size = block >> 4, block >> 3 & 1, block & 7
     if size == 7:
-        raise Refused(BAD_REQUEST, "reserved block size", "block")  # RFC 7959 §2.2
+        raise _refused(BAD_REQUEST, "reserved block size", "block")  # RFC 7959 §2.2
     if number == Option.BLOCK2:
         if num:
-            raise Refused(BAD_REQUEST, "no such block: blockwise responses are not supported", "block2")
+            raise _refused(BAD_REQUEST, "no such block: blockwise responses are not supported", "block2")
         request.room = 16 << size
     elif more:
-        raise Refused(
+        raise _refused(
             REQUEST_ENTITY_TOO_LARGE, "send it in one message: blockwise requests are not supported", "block1"
         )
     elif num:
-        raise Refused(REQUEST_ENTITY_INCOMPLETE, "blocks are missing", "block1")
+        raise _refused(REQUEST_ENTITY_INCOMPLETE, "blocks are missing", "block1")
     else:
         request.block1 = value
 

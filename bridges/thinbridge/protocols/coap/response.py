@@ -1,13 +1,17 @@
 """From a reply to a response: code, options, payload. Nothing that a function says is trusted to be valid."""
 
+from collections import Counter
 from collections.abc import Mapping
+from hashlib import blake2b
+from math import ceil
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote
 
 from thinbridge.protocols.base import Outcome, Reply
 from thinbridge.protocols.coap.codec import OptionValue, uint
 from thinbridge.protocols.coap.codes import (
     BAD_GATEWAY,
+    BAD_REQUEST,
     CHANGED,
     CONTENT,
     CREATED,
@@ -22,130 +26,155 @@ from thinbridge.protocols.coap.codes import (
     STATUS,
     VALID,
     Option,
-    code,
     content_format,
 )
-from thinbridge.protocols.coap.request import Request
+from thinbridge.protocols.coap.request import Request, Response
 
-RETRY_AFTER: Final = 5
+RETRY_AFTER: Final = 5.0
 """Seconds of Max-Age of a 5.03 where nobody said more: a cold start is over by then (RFC 7252 §5.9.3.4)."""
 
 MAX_AGE_LIMIT: Final = 2**32 - 1  # RFC 7252 §5.10.5
+MAX_ETAG: Final = 8  # RFC 7252 §5.10.6
+MAX_LOCATION: Final = 128
+"""Characters of a Location: with 1024 bytes of payload, the datagram still is what RFC 7252 §4.6 assumes to cross
+every network."""
 MAX_DIAGNOSTIC: Final = 128
 """Bytes of a diagnostic payload: it is for people (RFC 7252 §5.5.2)."""
 
-Response = tuple[int, list[OptionValue], bytes]
-"""Code, options in order, payload."""
+BUSY: Final[Response] = (SERVICE_UNAVAILABLE, [(Option.MAX_AGE, b"\1")], b"")
+"""5.03: not taken, for reasons that may be over in a second: other requests are open, this bridge is about to end."""
 
 
-def respond(request: Request, reply: Reply, max_payload: int) -> Response:
+def respond(request: Request, reply: Reply, max_payload: int, counters: Counter[str]) -> Response:
     """The response that a reply is for a request.
 
     Args:
         request: what was asked.
         reply: any outcome but `PENDING`.
         max_payload: bytes that a response may carry.
+        counters: where `reply_too_large` and `reply_invalid` (steering that can't be said in CoAP) are counted.
     """
-    if reply.outcome is Outcome.ACCEPTED:
-        return _content(request, reply, max_payload)
-    if reply.outcome is Outcome.REFUSED:
-        if reply.is_event:
-            return _content(request, reply, max_payload)
-        return code(STATUS.get(reply.status, "4.00")), [], _diagnostic(reply.data)
-    if reply.outcome is Outcome.OVERLOADED:
-        return unavailable(RETRY_AFTER if reply.retry_after is None else int(reply.retry_after + 0.999))
-    if reply.outcome is Outcome.BAD_GATEWAY:
+    response = _response(request, reply, max_payload, counters)
+    if request.block1 is None:
+        return response
+    code, options, payload = response
+    return code, sorted([*options, (Option.BLOCK1, request.block1)], key=number_of), payload  # RFC 7959 §2.3: said back
+
+
+def _response(request: Request, reply: Reply, max_payload: int, counters: Counter[str]) -> Response:
+    outcome = reply.outcome
+    if outcome is Outcome.ACCEPTED or (outcome is Outcome.REFUSED and reply.is_event):
+        return _content(request, reply, max_payload, counters)
+    if outcome is Outcome.REFUSED:
+        return STATUS.get(reply.status, BAD_REQUEST), [], _diagnostic(reply.data)
+    if outcome is Outcome.OVERLOADED:
+        return SERVICE_UNAVAILABLE, [_seconds(RETRY_AFTER if reply.retry_after is None else reply.retry_after)], b""
+    if outcome is Outcome.BAD_GATEWAY:
         return BAD_GATEWAY, [], b""
     if reply.status == 404 or reply.status == 429:  # the function's, or the platform's, last word
-        options = [] if reply.retry_after is None else [(Option.MAX_AGE, uint(int(reply.retry_after + 0.999)))]
-        return code(STATUS[reply.status]), list(options), b""
+        return STATUS[reply.status], [] if reply.retry_after is None else [_seconds(reply.retry_after)], b""
     return GATEWAY_TIMEOUT, [], b""
 
 
-def unavailable(max_age: int) -> Response:
-    """5.03: not accepted, and worth another try after so many seconds."""
-    return SERVICE_UNAVAILABLE, [(Option.MAX_AGE, uint(max(0, min(max_age, MAX_AGE_LIMIT))))], b""
+def _seconds(seconds: float) -> OptionValue:
+    """Max-Age: when it is worth another try (RFC 7252 §5.9.3.4, RFC 8516 §4)."""
+    return Option.MAX_AGE, uint(ceil(max(0.0, min(seconds, MAX_AGE_LIMIT))))
 
 
-def _content(request: Request, reply: Reply, max_payload: int) -> Response:
+def _content(request: Request, reply: Reply, max_payload: int, counters: Counter[str]) -> Response:
     """The function's own answer."""
     attributes, payload = reply.attributes, reply.data
-    number = _code(request, reply)
-    etag = _etag(attributes)
-    if etag is not None and number == CONTENT and etag in request.etags:
-        number, payload = VALID, b""  # RFC 7252 §5.9.1.3: the device has it already
-    if len(payload) > min(max_payload, request.room or max_payload):
-        return INTERNAL_SERVER_ERROR, [], f"the reply's {len(payload)} bytes need blockwise transfer".encode()
+    etag = _etag(attributes, counters)
+    number = _code(request, reply, counters)
+    if etag is None:
+        if number == VALID:
+            number = CONTENT  # a 2.03 without an ETag says nothing (RFC 7252 §5.9.1.3)
+    elif number == VALID or (number == CONTENT and etag in request.etags):
+        number, payload = VALID, b""  # the device has it already
+    if len(payload) > max_payload or (request.room is not None and len(payload) > request.room):
+        counters["reply_too_large"] += 1
+        return INTERNAL_SERVER_ERROR, [], b"the reply's %d bytes need blockwise transfer" % len(payload)
     options: list[OptionValue] = []
     if etag is not None:
         options.append((Option.ETAG, etag))
-    location = attributes.get("location")
-    if number == CREATED and location:
-        options += _location(location)
-    if payload:
-        media_type = content_format(reply.content_type)
-        if media_type is not None:
-            options.append((Option.CONTENT_FORMAT, uint(media_type)))
-    max_age = _max_age(attributes)
+    if number == CREATED and "location" in attributes:
+        options += _location(attributes["location"], counters)
+    media_type = content_format(reply.content_type) if payload else None
+    max_age = _max_age(attributes, counters)
     if max_age is None and number == CONTENT and not payload:
         max_age = 0  # nothing to keep
+    if media_type is not None:
+        options.append((Option.CONTENT_FORMAT, uint(media_type)))
     if max_age is not None:
         options.append((Option.MAX_AGE, uint(max_age)))
     if len(options) > 1:
-        options.sort(key=_by_number)
+        options.sort(key=number_of)
     return number, options, payload
 
 
-def _by_number(option: OptionValue) -> int:
+def number_of(option: OptionValue) -> int:
+    """The key by which options are sorted: those of the same number keep their order."""
     return option[0]
 
 
-def _code(request: Request, reply: Reply) -> int:
+def _code(request: Request, reply: Reply, counters: Counter[str]) -> int:
     """`coapcode` if it is a response code, else what the method and the HTTP status say (RFC 8075 §7)."""
     steered = reply.attributes.get("coapcode") if reply.is_event else None
-    if steered is not None and len(steered) == 4 and steered[1] == "." and (steered[0] + steered[2:]).isdigit():
-        number = code(steered)
-        if number in RESPONSES:
-            return number
+    if steered is not None:
+        if steered in RESPONSES:
+            return RESPONSES[steered]
+        counters["reply_invalid"] += 1
     if reply.outcome is Outcome.REFUSED:
-        return code(STATUS.get(reply.status, "5.00" if reply.status >= 500 else "4.00"))
+        return STATUS.get(reply.status, INTERNAL_SERVER_ERROR if reply.status >= 500 else BAD_REQUEST)
     if reply.status == 201:
         return CREATED
-    if request.method in (GET, FETCH):
+    if request.method == GET or request.method == FETCH:
         return CONTENT
     return DELETED if request.method == DELETE else CHANGED
 
 
-def _etag(attributes: Mapping[str, str]) -> bytes | None:
-    """`coapetag` is hex; HTTP's own is text. Too long for CoAP (8 bytes): none."""
-    steered = attributes.get("coapetag")
-    if steered is not None:
+def _etag(attributes: Mapping[str, str], counters: Counter[str]) -> bytes | None:
+    """`coapetag` is hex; HTTP's own is text, and its hash where CoAP has no room for it."""
+    if "coapetag" in attributes:
         try:
-            value = bytes.fromhex(steered)
+            value = bytes.fromhex(attributes["coapetag"])
         except ValueError:
+            value = b""
+        if 1 <= len(value) <= MAX_ETAG:
+            return value
+        counters["reply_invalid"] += 1
+        return None
+    text = attributes.get("etag")
+    if not text:
+        return None
+    value = text.encode("utf-8", "replace")
+    return value if len(value) <= MAX_ETAG else blake2b(value, digest_size=MAX_ETAG).digest()
+
+
+def _max_age(attributes: Mapping[str, str], counters: Counter[str]) -> int | None:
+    text = attributes.get("coapmaxage")
+    if text is None:
+        text = attributes.get("maxage")
+        if text is None:
             return None
-    else:
-        value = attributes.get("etag", "").encode()
-    return value if 1 <= len(value) <= 8 else None
-
-
-def _max_age(attributes: Mapping[str, str]) -> int | None:
-    text = attributes.get("coapmaxage") or attributes.get("maxage")
-    if text is None or not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit():
+        counters["reply_invalid"] += 1
         return None
     return min(int(text[:11]), MAX_AGE_LIMIT)
 
 
-def _location(location: str) -> list[OptionValue]:
+def _location(location: str, counters: Counter[str]) -> list[OptionValue]:
     """Location-Path and Location-Query; none at all if a part can't be said (RFC 7252 §5.10.7: no dot segments)."""
     path, _, query = location.partition("?")
-    options: list[OptionValue] = [
-        (Option.LOCATION_PATH, unquote_to_bytes(part)) for part in path.strip("/").split("/") if part
-    ]
-    options += [(Option.LOCATION_QUERY, unquote_to_bytes(part)) for part in query.split("&") if part]
-    if any(len(value) > 255 or value in (b".", b"..") for _, value in options) or len(options) > 16:
+    try:
+        segments = [unquote(part, errors="strict").encode() for part in path.split("/") if part]
+        arguments = [unquote(part, errors="strict").encode() for part in query.split("&") if part]
+    except UnicodeError:
+        segments = [b"."]
+    if len(location) > MAX_LOCATION or b"." in segments or b".." in segments:
+        counters["reply_invalid"] += 1
         return []
-    return options
+    return [(Option.LOCATION_PATH, part) for part in segments] + [(Option.LOCATION_QUERY, part) for part in arguments]
 
 
 def _diagnostic(data: bytes) -> bytes:

@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING
 
 from thinbridge import contract
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.base import (
-    Event,
-    Inbound,
-    Outbound,
-    Outcome,
-    Path,
-    Pushed,
-    PushResult,
-    Reply,
-    Sent,
-    Session,
+from thinbridge.protocols.base import Event, Inbound, Outbound, Outcome, Path, Pushed, PushResult, Reply, Sent, Session
+from thinbridge.protocols.coap.codec import Message, compose, decode, empty, from_uint, rejection, uint
+from thinbridge.protocols.coap.codes import (
+    BAD_OPTION,
+    EMPTY,
+    GATEWAY_TIMEOUT,
+    REQUEST_ENTITY_TOO_LARGE,
+    Option,
+    Type,
 )
-from thinbridge.protocols.coap.codec import Message, OptionValue, decode, empty, encode, header
-from thinbridge.protocols.coap.codes import EMPTY, REQUEST_ENTITY_TOO_LARGE, SERVICE_UNAVAILABLE, Option, Type
-from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, Entry
+from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, Entry, Memory
 from thinbridge.protocols.coap.outgoing import Outgoing
-from thinbridge.protocols.coap.request import Refused, Request, read
-from thinbridge.protocols.coap.response import Response, respond, unavailable
+from thinbridge.protocols.coap.request import Refused, Request, Response, read
+from thinbridge.protocols.coap.response import BUSY, respond
 
 if TYPE_CHECKING:
     from thinbridge.protocols.coap import CoAP
@@ -42,15 +38,18 @@ class CoAPSession(Session):
         self.identity = path.identity
         self.peer = f"{path.peer[0]}:{path.peer[1]}" if ":" not in path.peer[0] else f"[{path.peer[0]}]:{path.peer[1]}"
         self._protocol = protocol
+        self._counters = protocol.counters
         self._settings = protocol.settings
-        self._who = (f"{path.identity.kind}:{path.identity.name}" if path.identity else self.peer).encode()
-        self._opened = now
+        self._path = path
+        who = f"{path.identity.kind}:{path.identity.name}" if path.identity else self.peer
+        self._who = f"{len(who)} {who} ".encode()
         self._exchanges = 0
-        self._open: dict[int, Entry] = {}
-        self._by_mid: dict[int, Entry] = {}  # in order of arrival
-        self._stored: deque[Entry] = deque()  # with a reply, in order of answer
+        self._open: dict[int, Entry] = {}  # requests that wait for their answers
         self._unacknowledged: deque[tuple[float, Entry]] = deque()  # when their empty ACK is due
+        self._memory = Memory(protocol.shared, self._settings.remembered, self._settings.replies, protocol.counters)
         self._outgoing = Outgoing(protocol.entropy, protocol.counters, self._settings.nstart)
+        self._sweep = now + EXCHANGE_LIFETIME
+        """When to look for what can be forgotten: the memory's oldest, or the session."""
         self._pushes = 0
         self._draining = False
         self._events: deque[Event] = deque()
@@ -60,61 +59,53 @@ class CoAPSession(Session):
 
     def receive(self, data: bytes, path: Path, now: float) -> None:
         """One datagram."""
+        self._path = path  # answers go where the device was heard last
         try:
             message = decode(data)
         except DecodeError as error:
-            self._malformed(data, error, path)
+            self._counters[f"malformed_{error.reason}"] += 1
+            reset = rejection(data)
+            if reset is not None:
+                self._send(reset)
             return
         kind = message.type
-        if 0 < message.code < 32 and (kind is Type.CON or kind is Type.NON):
-            self._request(message, data, path, now)
-        elif kind is Type.ACK or kind is Type.RST:  # for a separate response of ours; others are ignored (§4.2)
-            if message.code == EMPTY:
-                self._out += self._outgoing.acknowledged(message.mid, kind, now)
-                self._see_busy()
-        elif kind is Type.CON:  # a ping (§4.3), a response that nobody asked for, a reserved class (§4.2)
-            self._protocol.counters["ping" if message.code == EMPTY else "unexpected"] += 1
-            self._out.append((empty(Type.RST, message.mid), path))
+        if 0 < message.code < 32 and kind <= Type.NON:
+            self._request(message, data, now)
+        elif kind >= Type.ACK and message.code == EMPTY:  # for a separate response of ours
+            self._send(*self._outgoing.acknowledged(message.mid, kind, now))
+            self._see_busy()
+        elif kind == Type.CON:  # a ping (§4.3), a response that nobody asked for, a reserved class (§4.2)
+            self._counters["ping" if message.code == EMPTY else "unexpected"] += 1
+            self._send(empty(Type.RST, message.mid))
         else:
-            self._protocol.counters["unexpected"] += 1
+            self._counters["unexpected"] += 1
 
-    def _malformed(self, data: bytes, error: DecodeError, path: Path) -> None:
-        """A CON is rejected by RST, all else is silence (RFC 7252 §4.2, §4.3)."""
-        self._protocol.counters[f"malformed_{error.reason}"] += 1
-        head = header(data)
-        if head is not None and head[0] is Type.CON:
-            self._out.append((empty(Type.RST, head[1]), path))
-
-    def _request(self, message: Message, data: bytes, path: Path, now: float) -> None:
+    def _request(self, message: Message, data: bytes, now: float) -> None:
         digest = hash(data)
-        known = self._by_mid.get(message.mid)
+        known = self._memory.known(message.mid, digest, now)
         if known is not None:
-            if known.digest == digest and now < known.expires:
-                self._repeated(known, path)
-                return
-            self.forget(known)
+            self._repeated(known)
+            return
         try:
             request = self._read(message, data)
         except Refused as refused:
-            self._protocol.counters[refused.counter] += 1
-            self._refuse(message, (refused.code, [], refused.reason.encode()), path)
+            self._refuse(message, refused)
             return
-        self._exchanges += 1
-        entry = Entry(self, self._exchanges, message, request, digest, path, now)
-        self._remember(entry)
-        self._open[entry.exchange] = entry
+        self._exchanges = exchange = self._exchanges + 1
+        entry = self._open[exchange] = Entry(exchange, message, request, digest, now)
+        self._memory.add(entry)
         self.busy = True
-        if message.type is Type.CON:
+        if message.type == Type.CON:
             self._unacknowledged.append((now + self._settings.ack_delay, entry))
         self._events.append(
             Inbound(
-                entry.exchange,
+                exchange,
                 contract.COAP_REQUEST,
                 request.subject,
                 request.attributes,
                 request.content_type,
                 message.payload,
-                self._who + b" " + data[1:],  # all that a retransmission repeats
+                self._who + data,  # a retransmission is the same, byte for byte (§4.2)
                 EXCHANGE_LIFETIME,
             )
         )
@@ -125,125 +116,111 @@ class CoAPSession(Session):
         Raises:
             Refused: with 4.13 or 5.03, or as `read` says.
         """
-        if len(data) > self._settings.max_message:
-            raise Refused(REQUEST_ENTITY_TOO_LARGE, f"at most {self._settings.max_message} bytes", "too_large")
+        limit = self._settings.max_message
+        if len(data) > limit:
+            raise Refused(
+                (REQUEST_ENTITY_TOO_LARGE, [(Option.SIZE1, uint(limit))], b"too long for one message"), "too_large"
+            )
         if self._draining:
-            raise Refused(SERVICE_UNAVAILABLE, "", "draining")
-        if len(self._open) >= self._settings.open_exchanges:
-            raise Refused(SERVICE_UNAVAILABLE, "", "exchanges_full")
+            raise Refused(BUSY, "draining")
+        if len(self._open) + len(self._outgoing) >= self._settings.open_exchanges:
+            raise Refused(BUSY, "exchanges_full")  # an answer that is not acknowledged counts: it is kept, too
         return read(message, self.peer)
 
-    def _refuse(self, message: Message, response: Response, path: Path) -> None:
-        """Answer at once and remember nothing: the same request gets the same answer again."""
-        code, options, payload = response
-        if code == SERVICE_UNAVAILABLE:
-            code, options, payload = unavailable(1)
-        kind, mid = (Type.ACK, message.mid) if message.type is Type.CON else (Type.NON, self._outgoing.fresh_mid())
-        self._out.append((encode(Message(kind, code, mid, message.token, options, payload)), path))
+    def _refuse(self, message: Message, refused: Refused) -> None:
+        """Answer at once and remember nothing: a repeat is looked at anew."""
+        self._counters[refused.counter] += 1
+        code, options, payload = refused.response
+        no_response = message.get(Option.NO_RESPONSE)
+        if code == BAD_OPTION and message.type == Type.NON:
+            self._send(empty(Type.RST, message.mid))  # §5.4.1: rejected, not answered
+        elif no_response is not None and _unwanted(code, from_uint(no_response)):
+            if message.type == Type.CON:
+                self._send(empty(Type.ACK, message.mid))
+        elif message.type == Type.CON:
+            self._send(compose(Type.ACK, code, message.mid, message.token, options, payload))
+        else:
+            self._send(compose(Type.NON, code, self._outgoing.next_mid(), message.token, options, payload))
 
-    def _repeated(self, entry: Entry, path: Path) -> None:
+    def _repeated(self, entry: Entry) -> None:
         """A repeat hears what the first one heard (§4.5); a NON's is ignored."""
-        self._protocol.counters["repeated"] += 1
-        if entry.type is Type.NON:
+        self._counters["repeated"] += 1
+        if entry.type == Type.NON:
             return
-        if entry.reply is not None:
-            self._out.append((entry.reply, path))
-        elif entry.acknowledged or not entry.answered:
+        if entry.reply:
+            self._send(entry.reply)
+        elif entry.reply is None:
             self._acknowledge(entry)
+        else:  # it was answered, and we don't know any more with what
+            self._send(compose(Type.ACK, GATEWAY_TIMEOUT, entry.mid, entry.token))
 
     def _acknowledge(self, entry: Entry) -> None:
         """The empty ACK: we have it, and work on it (§5.2.2)."""
         entry.acknowledged = True
-        self._out.append((empty(Type.ACK, entry.mid), entry.path))
+        self._send(empty(Type.ACK, entry.mid))
 
     # --- From the bridge --------------------------------------------------------------------------------------
 
     def answer(self, exchange: int, reply: Reply, now: float) -> bool:
         """Send the response: piggybacked while there is time, else separate."""
-        entry = self._open.get(exchange)
-        if entry is None or entry.request is None:
-            return False
         if reply.outcome is Outcome.PENDING:
-            return True  # stays open: the answer follows by `replyto`
-        del self._open[exchange]
-        request, entry.request, entry.answered = entry.request, None, True
-        code, options, payload = respond(request, reply, self._settings.max_payload)
-        if request.block1 is not None:
-            options = sorted([*options, (int(Option.BLOCK1), request.block1)], key=lambda option: option[0])
-        if request.no_response >> ((code >> 5) - 1) & 1:  # RFC 7967 §2.1: its class is not wanted
+            return exchange in self._open  # and stays there: the answer follows by `replyto`
+        entry = self._open.pop(exchange, None)
+        if entry is None:
+            return False
+        request, entry.request = entry.request, None
+        assert request is not None, "what is open has its request"
+        response = respond(request, reply, self._settings.max_payload, self._counters)
+        if request.no_response and _unwanted(response[0], request.no_response):
             self._suppress(entry)
         else:
-            self._respond(entry, code, options, payload, now)
+            self._respond(entry, response, now)
         self._see_busy()
         return True
 
-    def _respond(self, entry: Entry, code: int, options: list[OptionValue], payload: bytes, now: float) -> None:
-        if entry.type is Type.NON:  # §5.2.3: a NON is answered by a NON
-            message = Message(Type.NON, code, self._outgoing.fresh_mid(), entry.token, options, payload)
-            self._out.append((encode(message), entry.path))
-        elif not entry.acknowledged:
+    def _respond(self, entry: Entry, response: Response, now: float) -> None:
+        code, options, payload = response
+        if entry.type == Type.CON and not entry.acknowledged:
             entry.acknowledged = True
-            data = encode(Message(Type.ACK, code, entry.mid, entry.token, options, payload))
-            self._store(entry, data)
-            self._out.append((data, entry.path))
-        else:
-            message = Message(Type.CON, code, self._outgoing.fresh_mid(), entry.token, options, payload)
-            self._out += self._outgoing.send(message.mid, encode(message), entry.path, now)
+            data = compose(Type.ACK, code, entry.mid, entry.token, options, payload)
+            self._memory.store(entry, data)
+            self._send(data)
+            return
+        mid = self._outgoing.next_mid()
+        data = compose(entry.type, code, mid, entry.token, options, payload)  # §5.2.3: a NON is answered by a NON
+        self._send(*(self._outgoing.send(mid, data, now) if entry.type == Type.CON else (data,)))
 
     def _suppress(self, entry: Entry) -> None:
-        """No response is wanted; a CON still gets its ACK."""
-        self._protocol.counters["no_response"] += 1
-        if entry.type is Type.CON and not entry.acknowledged:
+        """No response is wanted; a CON still gets its ACK (RFC 7967 §2.1)."""
+        self._counters["no_response"] += 1
+        if entry.type == Type.CON and not entry.acknowledged:
             self._acknowledge(entry)
 
     def push(self, target: int | None, outbound: Outbound, now: float) -> int:
         """CoAP devices hear of nothing that they did not ask for: `REFUSED`, until they can observe."""
         self._pushes += 1
-        self._protocol.counters["push_refused"] += 1
+        self._counters["push_refused"] += 1
         self._events.append(Pushed(self._pushes, PushResult.REFUSED))
         return self._pushes
 
     def close(self, reason: str, now: float) -> None:
         """Forget everything; the device finds out by its own timers."""
-        for entry in list(self._by_mid.values()):
-            self.forget(entry)
         self._open.clear()
-        self._over()
+        self._end()
 
     def drain(self, now: float) -> None:
         """New requests get 5.03 with Max-Age 1; repeats and what is open go on."""
         self._draining = True
 
-    # --- What is remembered -------------------------------------------------------------------------------------
+    # --- The owner's side ---------------------------------------------------------------------------------------
 
-    def _remember(self, entry: Entry) -> None:
-        if len(self._by_mid) >= self._settings.remembered:
-            oldest = next((one for one in self._by_mid.values() if one.answered), None)
-            if oldest is not None:
-                self._protocol.counters["forgotten"] += 1
-                self.forget(oldest)
-        self._by_mid[entry.mid] = entry
-        for oldest in self._protocol.memory.add(entry):
-            self._protocol.counters["forgotten"] += 1
-            oldest.session.forget(oldest)
-
-    def _store(self, entry: Entry, reply: bytes) -> None:
-        self._protocol.memory.store(entry, reply)
-        self._stored.append(entry)
-        if len(self._stored) > self._settings.replies:
-            self._protocol.memory.release(self._stored.popleft())
-
-    def forget(self, entry: Entry) -> None:
-        """Let go of an entry: its key and its reply."""
-        if self._by_mid.get(entry.mid) is entry:
-            del self._by_mid[entry.mid]
-        self._protocol.memory.forget(entry)
+    def _send(self, *datagrams: bytes) -> None:
+        for data in datagrams:
+            self._out.append((data, self._path))
 
     def _see_busy(self) -> None:
         self.unsettled = bool(self._outgoing)
-        self.busy = bool(self._open) or self.unsettled
-
-    # --- The owner's side ---------------------------------------------------------------------------------------
+        self.busy = self.unsettled or bool(self._open)
 
     def next_event(self) -> Event | None:
         """Requests, and the outcomes of pushes."""
@@ -257,22 +234,16 @@ class CoAPSession(Session):
         return out
 
     def next_timer(self) -> float:
-        """The first of: an empty ACK that is due, a retransmission, the end of what is remembered."""
+        """The first of: an empty ACK that is due, a retransmission, the next sweep."""
+        when = self._sweep
         waiting = self._unacknowledged
         while waiting and waiting[0][1].acknowledged:
             waiting.popleft()
-        when = self._end()
         if waiting and waiting[0][0] < when:
             when = waiting[0][0]
         if self._outgoing and (due := self._outgoing.due()) < when:
             when = due
         return when
-
-    def _end(self) -> float:
-        """When the oldest memory ends; a session that never had one lasts as long."""
-        for entry in self._by_mid.values():
-            return entry.expires
-        return self._opened + EXCHANGE_LIFETIME
 
     def handle_timer(self, now: float) -> None:
         """Acknowledge, retransmit, forget; a session without memory is over."""
@@ -281,18 +252,29 @@ class CoAPSession(Session):
             _, entry = waiting.popleft()
             if not entry.acknowledged:
                 self._acknowledge(entry)
-        self._out += self._outgoing.handle_timer(now)
-        while self._by_mid and self._end() <= now:
-            entry = next(iter(self._by_mid.values()))
-            self.forget(entry)
-            if self._open.pop(entry.exchange, None) is not None:
-                self._protocol.counters["expired"] += 1  # nobody answered it
-        while self._stored and self._stored[0].expires <= now:
-            self._stored.popleft()
+        self._send(*self._outgoing.handle_timer(now))
+        if self._sweep <= now:
+            self._forget(now)
         self._see_busy()
-        if not self._by_mid and not self.busy and now >= self._opened + EXCHANGE_LIFETIME:
-            self._over()
 
-    def _over(self) -> None:
+    def _forget(self, now: float) -> None:
+        for entry in self._memory.expire(now):
+            if self._open.pop(entry.exchange, None) is not None:
+                self._counters["expired"] += 1  # nobody answered it
+        due = self._memory.due()
+        if due is not None:
+            self._sweep = due
+        elif self._outgoing:
+            self._sweep = now + EXCHANGE_LIFETIME  # they are given up before that
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._memory.clear()
         self._protocol.proven.discard(self._key)
         self.closed = True
+
+
+def _unwanted(code: int, classes: int) -> bool:
+    """Whether a device has said by No-Response that it does not want such a response (RFC 7967 §2.1)."""
+    return bool(classes >> (code >> 5) - 1 & 1)
