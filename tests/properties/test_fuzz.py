@@ -42,13 +42,13 @@ def _seeds_of_the_toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_session_that_raises_is_found_with_its_input() -> None:
-    protocol = type("Planted", (Reliable,), {"Session": Fragile})
+    protocol = type("Planted", (Reliable,), {"session_type": Fragile})
     with pytest.raises(Broken, match=r"toy-reliable, seed 1, input \d+: IndexError\(\)\n[0-9a-f]*48"):
         fuzz(protocol, 20_000, seed=1)
 
 
 def test_memory_that_grows_is_found() -> None:
-    protocol = type("Planted", (Reliable,), {"Session": Hoarder})
+    protocol = type("Planted", (Reliable,), {"session_type": Hoarder})
     try:
         with pytest.raises(Broken, match="blocks of memory stay behind"):
             fuzz(protocol, 20_000, seed=1)

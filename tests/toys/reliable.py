@@ -53,14 +53,14 @@ class Reliable(Protocol):
     event_types = (EventType("toy.question", "a question"),)
     Settings = ReliableSettings
     settings: ReliableSettings
-    Session: ClassVar[type["ReliableSession"]]
+    session_type: ClassVar[type["ReliableSession"]]
 
     def locate(self, data: bytes, path: Path, now: float) -> Hashable | None:
         """One session per address; nothing but a question opens one."""
         return path.peer if data[:1] in (b"Q", b"A") and len(data) >= 3 else None
 
     def open(self, key: Hashable, path: Path, now: float) -> "ReliableSession":
-        return self.Session(self, path, now)
+        return self.session_type(self, path, now)
 
 
 class ReliableSession(Session):
@@ -197,7 +197,7 @@ class ReliableSession(Session):
         self.busy = bool(self.open or self.unacked)
 
 
-Reliable.Session = ReliableSession
+Reliable.session_type = ReliableSession
 
 
 class Asker:

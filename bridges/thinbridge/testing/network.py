@@ -63,6 +63,10 @@ MAX_COPIES = 5
 """A datagram arrives at most so often."""
 
 
+BYTES = 64
+"""So many bytes of a chunk may come one by one."""
+
+
 class _Weather:
     """What a link and a pipe share: the faults, chance, and when the day began."""
 
@@ -190,8 +194,8 @@ class Pipe(_Weather):
     def _split(self, data: bytes) -> Sequence[bytes]:
         if len(data) < 2 or not self.chance(self.faults.split):
             return (data,) if data else ()
-        if self.chance(0.1):
-            return [data[i : i + 1] for i in range(len(data))]
+        if self.chance(0.1):  # byte by byte, where the beginning of a message is
+            return [*(data[i : i + 1] for i in range(len(data[:BYTES]))), *([data[BYTES:]] if data[BYTES:] else [])]
         cuts = sorted({0, len(data), *(self.random.randrange(len(data)) for _ in range(self.random.randint(1, 3)))})
         return [data[begin:end] for begin, end in pairwise(cuts)]
 

@@ -24,7 +24,6 @@ from thinbridge.protocols.base import (
     Path,
     Protocol,
     PushResult,
-    Reply,
     Session,
     Transport,
 )
@@ -462,6 +461,3 @@ def converse(
     except AssertionError as error:
         raise AssertionError(f"seed {seed}: {error}") from error
     return one
-
-
-__all__ = ["BEGIN", "Device", "Heard", "Host", "Reply", "Talk", "World", "converse", "judge"]

@@ -247,7 +247,7 @@ FAULTS: list[tuple[type[ReliableSession], str]] = [
 
 
 def planted(fault: type[ReliableSession]) -> type[Reliable]:
-    return type("Planted", (Reliable,), {"Session": fault})
+    return type("Planted", (Reliable,), {"session_type": fault})
 
 
 @pytest.mark.parametrize(("fault", "promise"), FAULTS, ids=lambda one: getattr(one, "__name__", one))
