@@ -10,8 +10,8 @@ from thinbridge.cli import console
 from thinbridge.settings import Settings
 from thinbridge.telemetry import Throttle, configure, loop_errors
 
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-"""A pod's end, and Ctrl-C."""
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""A pod's end, Ctrl-C, and a terminal that is closed."""
 
 
 class Stop:
@@ -22,7 +22,8 @@ class Stop:
         self._task = asyncio.current_task()
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
-            loop.add_signal_handler(number, self._on_signal)
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # not under nohup
+                loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:
         if self._wished.is_set() and self._task is not None:

@@ -14,8 +14,8 @@ from typing import IO
 
 from tests.waiting import until_now
 
-COMMAND = (sys.executable, "-X", "dev", "-m", "thinbridge.cli")
-"""In Python's development mode: what is left open is told."""
+COMMAND = (sys.executable, "-W", "default", "-m", "thinbridge.cli")
+"""With all warnings: what is left open is told."""
 
 
 class Program:
@@ -37,7 +37,10 @@ class Program:
             found[:] = [match for line in [*self.out, *self.err] if (match := re.search(pattern, line))]
             return bool(found) or self.process.poll() is not None
 
-        until_now(look, seconds)
+        try:
+            until_now(look, seconds)
+        except TimeoutError as error:
+            raise TimeoutError(f"no {pattern!r} within {seconds} s:\n{self.text}") from error
         assert found, f"ended with {self.process.poll()}, without {pattern!r}:\n{self.text}"
         return found[0]
 

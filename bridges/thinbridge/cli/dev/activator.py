@@ -66,15 +66,16 @@ class Activator:
     async def close(self) -> None:
         """Close every connection, and end the function."""
         self._server.close()
-        for link in self._links:
-            link.task.cancel()
+        serving = [link.task for link in self._links]
+        for task in serving:
+            task.cancel()
         starting, self._starting = self._starting, None
         if starting is not None:
             starting.cancel()  # if it is still at it, it ends what it has started
             for process in await asyncio.gather(starting, return_exceptions=True):
-                if isinstance(process, Process):
+                if not isinstance(process, BaseException):
                     await process.stop()
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*serving, *self._tasks)
 
     def changed(self, what: str) -> None:
         """The code changed: what runs finishes what it is at, the next message starts it afresh."""

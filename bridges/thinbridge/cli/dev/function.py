@@ -21,8 +21,10 @@ STOP_LIMIT: Final = 3.0
 """Seconds between asking a process to end and ending it: with the drain of 15 s, ports are free within 20 s."""
 POLL: Final = 0.02
 """Seconds between two looks whether it accepts connections."""
-LINE: Final = 400
-"""Characters of one line of its output that are shown."""
+PROBLEM: Final = 200
+"""Characters of its last line, which says why it ended."""
+LONGEST: Final = 1 << 20
+"""Bytes of one line of its output; what is longer is dropped."""
 
 
 class NotStarted(ThinbridgeError):
@@ -61,6 +63,7 @@ class Process:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            limit=LONGEST,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,  # Ctrl-C is for us: we drain first; and its workers end with it
         )
@@ -76,7 +79,7 @@ class Process:
         while not _accepts(self.port):
             if self.ended.done():
                 await self._relay
-                raise NotStarted(self._last[0] if self._last else f"exit status {self.ended.result()}")
+                raise NotStarted(self._last[0][:PROBLEM] if self._last else f"exit status {self.ended.result()}")
             if time.monotonic() > end:
                 await self.stop()
                 raise NotStarted(f"no connection accepted within {START_LIMIT:g} s")
@@ -95,14 +98,14 @@ class Process:
         while True:
             try:
                 line = await self._child.stdout.readline()
-            except ValueError:  # a line longer than the reader holds; what follows is shown
+            except ValueError:  # longer than that
                 continue
             if not line:
                 return
             text = line.decode("utf-8", "replace").rstrip()
             if text and self._frames.keep(text):
                 self._last.append(text)
-                self._printer.output(text[:LINE])
+                self._printer.output(text)
 
 
 class Function:
@@ -135,7 +138,7 @@ class Function:
             except BaseException:
                 await process.stop()
                 raise
-        except (SettingsError, NotStarted) as error:
+        except (SettingsError, NotStarted, OSError) as error:
             self._printer.trouble("function", f"did not start: {error}; the next message tries again")
             raise NotStarted(str(error)) from error
         self._printer.say("function", f"ready after {time.monotonic() - begun:.1f} s")

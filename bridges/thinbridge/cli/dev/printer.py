@@ -7,7 +7,7 @@ and cut, so no device can move the cursor, colour the terminal or fill it.
 import time
 from typing import Final
 
-import click
+import typer
 
 from thinbridge.cli.console import colourful
 from thinbridge.delivery import Answer, Verdict
@@ -67,17 +67,21 @@ class Printer:
         function = ", ".join(word for word in words if word)
         good = reply.outcome in GOOD
         ways = (
-            f"{_device(session)} {_request(inbound)}",
+            f"{_device(session)} {_request(endpoint, inbound)}",
             inbound.type,
             self._style(function, fg="green" if good else "red"),
-            _payload(reply.data) or OUTCOMES[reply.outcome],
+            (inbound.wants_reply and _payload(reply.data)) or OUTCOMES[reply.outcome],
         )
         self._line(endpoint.name, self._style(" → ", dim=True).join(ways))
 
     def pushed(self, endpoint: Endpoint, session: Session, outbound: Outbound, result: PushResult) -> None:
         """Somebody posted to a reply address."""
         colour = "green" if result in (PushResult.DELIVERED, PushResult.QUEUED) else "red"
-        ways = (f"push {_payload(outbound.data)}", _device(session), self._style(result.name.lower(), fg=colour))
+        ways = (
+            f"push {_payload(outbound.data)}".rstrip(),
+            _device(session),
+            self._style(result.name.lower(), fg=colour),
+        )
         self._line(endpoint.name, self._style(" → ", dim=True).join(ways))
 
     def _line(self, who: str, what: str) -> None:
@@ -87,28 +91,28 @@ class Printer:
     def show(self, text: str) -> None:
         """Print; whether anybody reads it is no reason to stop serving devices."""
         try:
-            click.echo(text)
+            typer.echo(text, color=self._colourful)
         except OSError:
             pass
 
     def _style(self, text: str, *, fg: str | None = None, dim: bool = False, bold: bool = False) -> str:
-        return click.style(text, fg=fg, dim=dim or None, bold=bold or None) if self._colourful else text
+        return typer.style(text, fg=fg, dim=dim or None, bold=bold or None) if self._colourful else text
 
 
 def _device(session: Session) -> str:
-    return _cut(session.device or session.peer or session.id[:8], 40)
+    return _cut(session.device or session.peer or session.id, 24)
 
 
-def _request(inbound: Inbound) -> str:
-    """`POST sensors/7 {"t": 21}`: method where there is one, subject, data."""
-    method = inbound.attributes.get("coapmethod")
-    words = (method, _cut(inbound.subject or "/", 60), _payload(inbound.data))
+def _request(endpoint: Endpoint, inbound: Inbound) -> str:
+    """`POST sensors/7 {"t": 21}`: method, subject and data, where there are any."""
+    subject = "" if inbound.subject == endpoint.name else _cut(inbound.subject or "/", 60)
+    words = (inbound.attributes.get("coapmethod"), subject, _payload(inbound.data))
     return " ".join(word for word in words if word)
 
 
 def _payload(data: bytes) -> str:
     """Bytes from outside as short text; what is no UTF-8 is escaped."""
-    text = _cut(data[: 4 * DATA].decode("utf-8", "backslashreplace"), DATA)
+    text = _cut(data[: 4 * DATA].rstrip(b"\r\n").decode("utf-8", "backslashreplace"), DATA)
     return text if len(data) <= DATA else f"{text} ({len(data)} B)"
 
 

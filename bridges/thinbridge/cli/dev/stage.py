@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from watchfiles import awatch
+from watchfiles import PythonFilter, awatch
 
 from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
@@ -26,6 +26,8 @@ DEFAULTS: Final = {
     "log_format": "text",
 }
 """Where `dev` differs from `run`: the usual ports on loopback, a drain that leaves time to end the function."""
+CODE: Final = (".toml", ".yaml", ".yml")
+"""What makes a function another one, beside Python; a file of data that it writes must not restart it."""
 
 
 class Stage:
@@ -101,7 +103,7 @@ class Stage:
         """Tell the activator what changed."""
         folder = self._path if self._path.is_dir() else self._path.parent
         try:
-            async for changes in awatch(folder):
+            async for changes in awatch(folder, watch_filter=PythonFilter(extra_extensions=CODE)):
                 self._activator.changed(min(Path(path).name for _, path in changes))
         except OSError as error:
             self._printer.trouble("function", f"changes are not seen: {error}")

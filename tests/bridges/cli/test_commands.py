@@ -1,0 +1,188 @@
+"""The commands as they are typed: help, send, protocols, routes."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.bridges.cli.processes import COMMAND, environ, program
+from tests.bridges.cli.test_run import LISTEN, mistake, sink
+
+COMMANDS = ("", "run", "dev", "send", "protocols", "protocols list", "routes", "routes explain")
+CONFIG = """\
+listen: ["coap:5683", "coap:5684?name=inside", "udp:9000"]
+sink: {uri: http://sink/}
+dead_letter: {uri: http://letters/}
+routes:
+  - {name: inner, endpoint: inside, mode: later}
+  - {name: doors, type: dev.thinbridge.coap.*, subject: doors/*, sink: {uri: http://doors/}, mode: event}
+"""
+
+
+def thinbridge(*arguments: str, status: int = 0, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [*COMMAND, *arguments], input=stdin, capture_output=True, timeout=30, env=environ(), check=False
+    )
+    assert done.returncode == status, done
+    return done
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    done = thinbridge(*command.split(), "--help")
+    assert b"Usage: " in done.stdout
+    assert command in ("protocols", "routes") or b"Examples:\n    thinbridge " in done.stdout
+    assert max(map(len, done.stdout.decode().splitlines())) <= 120
+
+
+HELP = """\
+import sys
+sys.argv[1:] = ["dev", "--help"]
+from thinbridge.cli import main
+try:
+    main()
+except SystemExit:
+    print([name for name in ("uvloop", "yaml", "watchfiles", "thinbridge.bridge") if name in sys.modules])
+"""
+
+
+def test_help_is_quick() -> None:
+    """It imports nothing heavy of ours; the best of three counts, since the machine may be busy."""
+    best = 60.0
+    for _ in range(3):
+        start = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, timeout=30, check=True)
+        best = min(best, time.monotonic() - start)
+        assert done.stdout.splitlines()[-1] == b"[]"
+    assert best < 1
+
+
+def test_version_and_completion() -> None:
+    assert thinbridge("--version").stdout.startswith(b"thinbridge 0.")
+    complete = environ({"_THINBRIDGE_COMPLETE": "complete_bash", "COMP_WORDS": "thinbridge pro", "COMP_CWORD": "1"})
+    binary = Path(sys.executable).parent / "thinbridge"
+    done = subprocess.run([binary], capture_output=True, timeout=30, env=complete, check=False)
+    assert b"protocols" in done.stdout
+
+
+def test_a_flag_that_is_none_is_2() -> None:
+    done = thinbridge("run", "--lisen", "udp:9000", status=2)
+    assert b"No such option: --lisen" in done.stderr
+
+
+# --- send -------------------------------------------------------------------------------------------------------
+
+
+def test_send_prints_data_on_stdout_and_the_word_for_it_on_stderr(tmp_path: Path) -> None:
+    file = tmp_path / "data"
+    file.write_bytes(b"from a file\x00")
+    with sink() as url, program("run", *LISTEN, "--listen", "coap://127.0.0.1:0", "--sink", url) as running:
+        udp, coap = running.url("udp"), running.url("coap")
+        done = thinbridge("send", udp, "-d", "hello")
+        assert (done.stdout, done.stderr) == (b"hello", b"reply\n")
+        assert thinbridge("send", udp, "-d", f"@{file}").stdout == b"from a file\x00"
+        assert thinbridge("send", udp, "-d", "-", stdin=b"\xff\xfe").stdout == b"\xff\xfe"
+        assert thinbridge("send", udp, "-d", "x", "--count", "3").stdout == b"xxx"
+        done = thinbridge("send", f"{coap}/a?b=c", "-m", "put", "-d", "21", "-t", "text/plain;charset=utf-8")
+        assert (done.stdout, done.stderr[:4]) == (b"21", b"2.04")
+        assert thinbridge("send", f"{coap}/a", "--non", "-d", "21").stdout == b"21"
+
+
+def test_send_without_an_answer_is_1() -> None:
+    with program("run", *LISTEN, "--listen", "coap://127.0.0.1:0", "--sink", "http://127.0.0.1:1/") as running:
+        done = thinbridge("send", f"{running.url('coap')}/a", status=1)
+        assert done.stderr.startswith(b"5.03")
+        udp = running.url("udp")
+        assert b"no answer" in thinbridge("send", udp, "-d", "x", "--timeout", "0.2", status=1).stderr
+    assert b"Connection refused" in thinbridge("send", udp, "-d", "x", status=1).stderr
+
+
+def test_send_with_words_that_are_none_is_2() -> None:
+    assert mistake("send", "http://127.0.0.1/").startswith("URL: http://127.0.0.1/: write it as coap://")
+    assert mistake("send", "udp://127.0.0.1", "-d", "@missing") == (
+        "--data: @missing: give a file that can be read: No such file or directory"
+    )
+
+
+# --- protocols --------------------------------------------------------------------------------------------------
+
+
+def test_protocols_list() -> None:
+    lines = thinbridge("protocols", "list").stdout.decode().splitlines()
+    assert lines[0].split() == ["NAME", "PORT", "OVER", "FROM", "EVENTS"]
+    assert ["udp", "9000", "udp", "thinbridge"] in [line.split()[:4] for line in lines]
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_protocols_list_for_programs(output: str) -> None:
+    text = thinbridge("protocols", "list", "-o", output).stdout
+    found = {one["name"]: one for one in (json.loads(text) if output == "json" else yaml.safe_load(text))}
+    assert found["udp"]["options"]["idle"] == 300
+    assert found["udp"]["events"][0]["type"] == "dev.thinbridge.udp.datagram"
+
+
+# --- routes -----------------------------------------------------------------------------------------------------
+
+
+def explained(config: Path, *arguments: str) -> dict[str, str]:
+    done = thinbridge("routes", "explain", *arguments, "--config", str(config))
+    pairs = (line.partition(":") for line in done.stdout.decode().splitlines())
+    return {key: value.strip() for key, _, value in pairs}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "bridge.yaml"
+    file.write_text(CONFIG, "utf-8")
+    return file
+
+
+def test_routes_explain_says_which_and_why(config: Path) -> None:
+    assert explained(config, "coap://127.0.0.1/doors/7") == {
+        "endpoint": "coap",
+        "type": "dev.thinbridge.coap.request",
+        "subject": "doors/7",
+        "not": "routes[0] inner, since its endpoint is inside",
+        "route": "routes[1] doors, since type dev.thinbridge.coap.* and subject doors/*",
+        "sink": "http://doors/",
+        "dead letter": "http://letters/",
+        "mode": "event",
+        "content": "auto",
+        "timeout": "60 s",
+    }
+
+
+def test_routes_explain_knows_the_endpoint_by_port_and_by_name(config: Path) -> None:
+    by_port = explained(config, "coap://127.0.0.1:5684/doors/7")
+    assert by_port == explained(config, "coap://127.0.0.1/doors/7", "--endpoint", "inside")
+    assert (by_port["route"], by_port["mode"]) == ("routes[0] inner, since endpoint inside", "later")
+
+
+def test_routes_explain_knows_the_default(config: Path) -> None:
+    udp = explained(config, "udp://127.0.0.1:9000", "--mode", "event")
+    assert (udp["subject"], udp["route"], udp["mode"]) == ("udp", "the default, since no other route fits", "event")
+    root = explained(config, "coap://127.0.0.1")
+    assert (root["subject"], root["sink"]) == ("(none)", "http://sink/")
+
+
+def test_routes_explain_needs_no_file() -> None:
+    text = thinbridge("routes", "explain", "mqtt://127.0.0.1/a/b").stdout.decode()
+    assert "route:       the default, since there are no others\nsink:        (none yet: K_SINK)" in text
+
+
+def test_routes_explain_says_what_it_cannot(config: Path) -> None:
+    file = ("--config", str(config))
+    known = "there are: coap (coap:5683), inside (coap:5684?name=inside), udp (udp:9000)"
+    assert (
+        mistake("routes", "explain", "mqtt://127.0.0.1/a", *file)
+        == f"URL: mqtt://127.0.0.1/a: no such endpoint; {known}"
+    )
+    assert mistake("routes", "explain", "coap://127.0.0.1/a", "--endpoint", "x", *file) == (
+        f"--endpoint: x: no such endpoint; {known}"
+    )
+    assert mistake("routes", "explain", "smtp://127.0.0.1/a", *file).startswith(
+        "URL: smtp://127.0.0.1: unknown protocol"
+    )

@@ -1,0 +1,167 @@
+"""`thinbridge dev` as a process: at zero, a demo, a change, a mistake, a taken port, the end."""
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.bridges.cli.processes import Program, free, program, seconds_since
+from tests.bridges.cli.test_run import mistake
+from tests.waiting import until_now
+
+from thinbridge.cli.message import Message
+from thinbridge.device.base import Result
+
+ECHO = str(Path(__file__).parents[3] / "functions" / "examples" / "echo")
+HERE = (
+    *("--listen", "coap://127.0.0.1:0", "--listen", "mqtt://127.0.0.1:0", "--listen", "udp://127.0.0.1:0"),
+    *("--http", "127.0.0.1:0"),
+)
+HANDLER = "from thinbridge_functions import handler\n\n@handler\ndef on(event):\n    return b'old'\n"
+
+
+@contextmanager
+def dev(*arguments: str) -> Iterator[Program]:
+    with program("dev", *arguments, *HERE) as running:
+        running.line("Ctrl-C ends it", 60)
+        yield running
+
+
+def say(url: str, data: bytes = b"hello", timeout: float = 20) -> Result:
+    result = Message(url, data).send(timeout)
+    assert result is not None, url
+    return result
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "main.py"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def test_all_three_protocols_come_back_from_a_function_at_zero() -> None:
+    with dev(ECHO, "--cold-start", "0.5", "--idle", "1") as running:
+        assert running.count("function  starting") == 0
+        start = time.monotonic()
+        assert say(f"{running.url('coap')}/sensors/7") == Result(True, "2.04", "application/octet-stream", b"hello")
+        assert seconds_since(start) >= 0.5
+        assert say(f"{running.url('mqtt')}/sensors/7").data == b"hello"
+        assert say(running.url("udp")).data == b"hello"
+        running.line(r"function  stopped, idle for 1 s")
+        assert say(running.url("udp"), b"again").data == b"again"
+        assert running.count("function  starting, 0.5 s cold start") == 2
+        running.line(r"coap +127.0.0.1:\d+ POST sensors/7 hello → dev.thinbridge.coap.request → 200, .*s → hello")
+        running.line(r"mqtt +send-[0-9a-f]+ sensors/7 hello → dev.thinbridge.mqtt.message → 200, .* → hello")
+        running.line(r"udp +127.0.0.1:\d+ again → dev.thinbridge.udp.datagram → 200, .* → again")
+        ports = {name: running.port(name) for name in ("coap", "mqtt", "udp", "http")}
+        assert running.end() == 0
+    assert all(free(ports[name]) for name in ("coap", "udp"))
+    assert all(free(ports[name], socket.SOCK_STREAM) for name in ("mqtt", "http"))
+    assert "Traceback" not in running.text
+    assert "Warning" not in running.text
+
+
+def test_the_demo_and_the_banner_are_what_one_types() -> None:
+    with dev(ECHO, "--demo") as running:
+        assert running.count(r"^\$ .*thinbridge.* send (coap|mqtt|udp)://127\.0\.0\.1:\d+") == 3
+        assert running.count("^hello$") == 3
+        udp = running.port("udp")
+        assert running.count(rf"^  echo -n hello \| nc -u -w 3 127\.0\.0\.1 {udp}$") == 1
+        assert running.end(signal.SIGINT) == 0
+
+
+def test_a_change_takes_effect_with_the_next_message(tmp_path: Path) -> None:
+    file = written(tmp_path, HANDLER)
+    with dev(str(tmp_path)) as running:
+        assert say(running.url("udp")).data == b"old"
+        file.write_text(HANDLER.replace("old", "new"), "utf-8")
+        running.line("main.py changed")
+        assert say(running.url("udp")).data == b"new"
+
+
+def test_a_mistake_in_the_code_is_readable_and_a_correction_enough(tmp_path: Path) -> None:
+    file = written(tmp_path, HANDLER + "a mistake\n")
+    with dev(str(file)) as running:
+        result = say(f"{running.url('coap')}/sensors/7")
+        assert (result.ok, result.code[:3]) == (False, "5.0")
+        running.line(r"did not start: SyntaxError: invalid syntax; the next message tries again")
+        assert running.count("a mistake") == 1
+        assert running.count("site-packages") == 0
+        file.write_text(HANDLER, "utf-8")
+        until_now(
+            lambda: (
+                Message(f"{running.url('coap')}/sensors/7", b"hello").send(10)
+                == Result(True, "2.04", "application/octet-stream", b"old")
+            )
+        )
+
+
+def test_a_function_that_dies_is_started_again(tmp_path: Path) -> None:
+    text = HANDLER.replace(
+        "    return",
+        "    import os, signal\n    if event.data == b'die': os.kill(os.getppid(), signal.SIGKILL)\n    return",
+    )
+    written(tmp_path, text)
+    with dev(str(tmp_path)) as running:
+        Message(running.url("udp"), b"die").send(3)
+        running.line("ended with status -9; the next message starts it")
+        assert say(running.url("udp")).data == b"old"
+
+
+def test_open_work_is_finished_before_the_end(tmp_path: Path) -> None:
+    slow = HANDLER.replace("    return", "    import time\n    print('at it')\n    time.sleep(1)\n    return")
+    written(tmp_path, slow)
+    with dev(str(tmp_path)) as running, socket.socket(type=socket.SOCK_DGRAM) as device:
+        device.settimeout(10)
+        device.connect(("127.0.0.1", running.port("udp")))
+        device.send(b"hello")
+        running.line("at it")
+        running.process.send_signal(signal.SIGTERM)
+        assert device.recv(100) == b"old"
+        assert running.wait() == 0
+        assert running.count("bridge +done") == 1
+
+
+def test_a_second_signal_ends_it_at_once_and_the_function_too(tmp_path: Path) -> None:
+    stuck = HANDLER.replace(
+        "    return", "    import os, time\n    print('pid', os.getpid())\n    time.sleep(60)\n    return"
+    )
+    written(tmp_path, stuck)
+    with dev(str(tmp_path)) as running, socket.socket(type=socket.SOCK_DGRAM) as device:
+        device.connect(("127.0.0.1", running.port("udp")))
+        device.send(b"hello")
+        pid = int(running.line(r"\| pid (\d+)")[1])
+        running.process.send_signal(signal.SIGTERM)
+        running.line("draining")
+        start = time.monotonic()
+        assert running.end() == 130
+        assert seconds_since(start) < 10
+        until_now(
+            lambda: not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text("utf-8").split()[2] == "Z"
+        )
+
+
+@pytest.mark.parametrize("name", ["udp", "http"])
+def test_a_taken_port_names_the_flag_that_works(name: str) -> None:
+    kind = socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM
+    with socket.socket(type=kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
+        port = taken.getsockname()[1]
+        udp, http = (port, 0) if name == "udp" else (0, port)
+        listen = ("--listen", "mqtt://127.0.0.1:0", "--listen", f"udp://127.0.0.1:{udp}")
+        line = mistake("dev", ECHO, *listen, "--http", f"127.0.0.1:{http}")
+    if name == "udp":
+        flags = f"--listen mqtt://127.0.0.1:0 --listen udp://127.0.0.1:{port + 1}"
+        assert line == f"--listen: udp://127.0.0.1:{port}: Address already in use; use {flags}"
+    else:
+        assert line == f"--http: 127.0.0.1:{port}: Address already in use; use --http 127.0.0.1:0"
+
+
+def test_a_path_without_a_function_is_one_line(tmp_path: Path) -> None:
+    assert mistake("dev", str(tmp_path)).startswith(f"PATH: {tmp_path}: give a Python file, or a folder with a main.py")
+    assert mistake("dev", ECHO, "--drain", "soon") == "--drain: soon: use a number"

@@ -1,0 +1,138 @@
+"""What `thinbridge dev` prints: readable, and harmless whatever a device sends."""
+
+import sys
+
+import pytest
+from tests.bridges.stubs import StubEndpoint, StubSession
+
+from thinbridge.cli.dev.printer import Printer
+from thinbridge.delivery import Answer, Verdict
+from thinbridge.events import Event
+from thinbridge.protocols.base import Inbound, Outbound, Outcome, PushResult, Reply
+
+OK = Answer(Verdict.ACCEPTED, 200)
+
+
+def session(device: str | None = None, peer: str = "192.0.2.7:40000") -> StubSession:
+    made = StubSession()
+    made.device, made.peer = device, peer
+    return made
+
+
+def request(data: bytes = b"", subject: str | None = "sensors/7", **attributes: str) -> Inbound:
+    return Inbound(1, "dev.thinbridge.coap.request", subject, attributes, None, data)
+
+
+def line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed, without the time of day."""
+    text = capsys.readouterr().out
+    assert text.count("\n") == 1
+    assert text.rstrip("\n").isprintable()
+    return text.rstrip("\n")[10:]
+
+
+@pytest.mark.parametrize(
+    ("inbound", "answer", "reply", "seconds", "expected"),
+    [
+        (
+            request(b'{"t": 21}', coapmethod="POST"),
+            OK,
+            Reply(Outcome.ACCEPTED, 200, None, b"thanks"),
+            0.0124,
+            'stub      192.0.2.7:40000 POST sensors/7 {"t": 21} → dev.thinbridge.coap.request → 200, 12 ms → thanks',
+        ),
+        (
+            request(subject=None),
+            OK,
+            Reply(Outcome.ACCEPTED, 200),
+            5.04,
+            "stub      192.0.2.7:40000 / → dev.thinbridge.coap.request → 200, 5.0 s → done",
+        ),
+        (
+            request(),
+            Answer(Verdict.UNREACHED),
+            Reply(Outcome.OVERLOADED),
+            1.0,
+            "stub      192.0.2.7:40000 sensors/7 → dev.thinbridge.coap.request"
+            " → not reached, 1.0 s → not done, try again",
+        ),
+        (
+            request(),
+            Answer(Verdict.UNKNOWN, 503),
+            Reply(Outcome.UNKNOWN, 503),
+            60.0,
+            "stub      192.0.2.7:40000 sensors/7 → dev.thinbridge.coap.request"
+            " → 503, gave up, 60.0 s → perhaps not done",
+        ),
+        (
+            request(b"\x00\x1b[31mred\xff\r\n\t\n"),
+            OK,
+            Reply(Outcome.ACCEPTED, 200, None, b"\x07\xe2\x80\xae"),
+            0.0,
+            r"stub      192.0.2.7:40000 sensors/7 \x00\x1b[31mred\xff\r\n\t → dev.thinbridge.coap.request"
+            r" → 200, 0 ms → \x07\u202e",
+        ),
+        (
+            request(b"x" * 500, subject="s" * 500),
+            OK,
+            Reply(Outcome.ACCEPTED),
+            0.0,
+            f"stub      192.0.2.7:40000 {'s' * 60}… {'x' * 60}… (500 B)"
+            " → dev.thinbridge.coap.request → 200, 0 ms → done",
+        ),
+    ],
+)
+def test_a_message_is_one_line(
+    capsys: pytest.CaptureFixture[str], inbound: Inbound, answer: Answer, reply: Reply, seconds: float, expected: str
+) -> None:
+    printer = Printer()
+    printer.received(StubEndpoint(), session(), inbound, Event({}))
+    printer.answered(StubEndpoint(), session(), inbound, answer, reply, seconds)
+    assert line(capsys) == expected
+
+
+def test_nobody_is_shown_an_answer_that_nobody_gets(capsys: pytest.CaptureFixture[str]) -> None:
+    inbound = Inbound(1, "dev.thinbridge.mqtt.message", "stub", {}, None, b"21", wants_reply=False)
+    Printer().answered(StubEndpoint(), session(), inbound, OK, Reply(Outcome.ACCEPTED, 200, None, b"thanks"), 0.0)
+    assert line(capsys) == "stub      192.0.2.7:40000 21 → dev.thinbridge.mqtt.message → 200, 0 ms → done"
+
+
+def test_every_outcome_and_verdict_has_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for verdict in Verdict:
+        for outcome in Outcome:
+            Printer().answered(StubEndpoint(), session("door"), request(), Answer(verdict), Reply(outcome), 0.1)
+            assert "door sensors/7 → " in line(capsys)
+
+
+def test_a_push_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Printer().pushed(StubEndpoint(), session("\x1bdoor"), Outbound(data=b"open"), PushResult.QUEUED)
+    assert line(capsys) == r"stub      push open → \x1bdoor → queued"
+    Printer().pushed(StubEndpoint(), session(peer=""), Outbound(), PushResult.GONE)
+    assert line(capsys) == "stub      push → 5e55 → gone"
+
+
+def test_what_the_function_says_is_harmless_too(capsys: pytest.CaptureFixture[str]) -> None:
+    Printer().output("\x1b]0;title\x07" + "x" * 1000)
+    assert line(capsys) == rf"function  | \x1b]0;title\x07{'x' * 384}…"
+    Printer().trouble("function", "did not start:\n\x1b[2J")
+    assert line(capsys) == r"function  did not start:\n\x1b[2J"
+
+
+def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("thinbridge.cli.dev.printer.colourful", lambda: True)
+    Printer().answered(StubEndpoint(), session(), request(), OK, Reply(Outcome.ACCEPTED), 0.1)
+    Printer().answered(StubEndpoint(), session(), request(), OK, Reply(Outcome.REFUSED), 0.1)
+    good, bad = capsys.readouterr().out.splitlines()
+    assert "\x1b[32m200, 100 ms\x1b[0m" in good
+    assert "\x1b[31m200, 100 ms\x1b[0m" in bad
+
+
+def test_a_reader_that_left_does_not_stop_the_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def write(self, text: str) -> None:
+            raise BrokenPipeError
+
+        flush = isatty = lambda self: None
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    Printer().say("bridge", "nobody reads this")
