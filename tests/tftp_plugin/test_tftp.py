@@ -310,7 +310,9 @@ async def run(*command: str, cwd: FilePath, stdin: bytes | None = None) -> tuple
 
 async def serve(installed: FilePath, monkeypatch: pytest.MonkeyPatch) -> tuple[DatagramShell, Files]:
     monkeypatch.syspath_prepend(str(installed))
+    registry._entries.cache_clear()  # a process asks once; this one has asked before it was installed
     protocol = registry.find("tftp")
+    registry._entries.cache_clear()
     files = Files()
     shell = DatagramShell(protocol(protocol.Settings(), os.urandom, "tftp"), "tftp", "127.0.0.1", 0)
     await shell.open()
