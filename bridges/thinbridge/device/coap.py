@@ -128,14 +128,14 @@ class Request(Exchange):
 
     def next_timer(self) -> float | None:
         """When the CON is repeated, or given up."""
-        return self._outgoing.due() if self._outgoing else None
+        return self._outgoing.due() if self._outgoing.open else None
 
     def handle_timer(self, now: float) -> None:
         """Repeat the CON; five times in vain is the end (RFC 7252 §4.2)."""
-        if not self._outgoing:
+        if not self._outgoing.open:
             return
         self._out += self._outgoing.handle_timer(now)
-        if not self._outgoing:
+        if not self._outgoing.open:
             self.result = Result(False, "no ACK")
 
 

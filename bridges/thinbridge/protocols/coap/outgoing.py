@@ -39,26 +39,23 @@ class Outgoing:
         nstart: how many may be unacknowledged at a time; the others wait (RFC 7252 §4.7).
     """
 
-    __slots__ = ("_counters", "_entropy", "_mid", "_nstart", "_open", "_waiting")
+    __slots__ = ("_counters", "_entropy", "_mid", "_nstart", "_waiting", "open")
 
     def __init__(self, entropy: Entropy, counters: Counter[str], nstart: int) -> None:
         self._entropy = entropy
         self._counters = counters
         self._nstart = nstart
         self._mid = int.from_bytes(entropy(2), "big")
-        self._open: dict[int, Transmission] = {}  # by Message ID, those that wait included
+        self.open: dict[int, Transmission] = {}
+        """By Message ID: what is not acknowledged, and what waits for its turn."""
         self._waiting: deque[Transmission] = deque()
-
-    def __len__(self) -> int:
-        """How many are not acknowledged, those that wait included."""
-        return len(self._open)
 
     def next_mid(self) -> int:
         """A Message ID: one after another from a random one on, so that none comes again within 247 s (RFC 7252
         §4.4) unless more than 265 a second do."""
         while True:
             self._mid = self._mid + 1 & 0xFFFF
-            if self._mid not in self._open:
+            if self._mid not in self.open:
                 return self._mid
 
     def send(self, mid: int, data: bytes, now: float) -> list[bytes]:
@@ -72,13 +69,13 @@ class Outgoing:
         Returns:
             What to send now.
         """
-        transmission = self._open[mid] = Transmission(mid, data)
+        transmission = self.open[mid] = Transmission(mid, data)
         self._waiting.append(transmission)
         return self._next(now)
 
     def _next(self, now: float) -> list[bytes]:
         out = []
-        while self._waiting and len(self._open) - len(self._waiting) < self._nstart:
+        while self._waiting and len(self.open) - len(self._waiting) < self._nstart:
             transmission = self._waiting.popleft()
             chance = int.from_bytes(self._entropy(2), "big") / 65536
             transmission.timeout = ACK_TIMEOUT * (1 + (ACK_RANDOM_FACTOR - 1) * chance)
@@ -88,25 +85,25 @@ class Outgoing:
 
     def acknowledged(self, mid: int, kind: int, now: float) -> list[bytes]:
         """An ACK, or a RST: it is over either way; what is to be sent instead."""
-        transmission = self._open.get(mid)
+        transmission = self.open.get(mid)
         if transmission is None or transmission.due == inf:  # never sent: a guess
             self._counters["unexpected"] += 1
             return []
-        del self._open[mid]
+        del self.open[mid]
         if kind == Type.RST:
             self._counters["reset"] += 1
         return self._next(now)
 
     def due(self) -> float:
         """When the next retransmission is; never if there is none."""
-        return min((transmission.due for transmission in self._open.values()), default=inf)
+        return min((transmission.due for transmission in self.open.values()), default=inf)
 
     def handle_timer(self, now: float) -> list[bytes]:
         """Retransmit what is due; give up on what was sent five times."""
         out: list[bytes] = []
-        for transmission in [one for one in self._open.values() if one.due <= now]:
+        for transmission in [one for one in self.open.values() if one.due <= now]:
             if transmission.tries == MAX_RETRANSMIT:
-                del self._open[transmission.mid]
+                del self.open[transmission.mid]
                 self._counters["gave_up"] += 1
                 continue
             transmission.tries += 1

@@ -84,7 +84,7 @@ def _seconds(seconds: float) -> OptionValue:
 def _content(request: Request, reply: Reply, max_payload: int, counters: Counter[str]) -> Response:
     """The function's own answer."""
     attributes, payload = reply.attributes, reply.data
-    etag = _etag(attributes, counters)
+    etag = _etag(attributes, counters) if attributes else None
     number = _code(request, reply, counters)
     if etag is None:
         if number == VALID:
@@ -100,7 +100,7 @@ def _content(request: Request, reply: Reply, max_payload: int, counters: Counter
     if number == CREATED and "location" in attributes:
         options += _location(attributes["location"], counters)
     media_type = content_format(reply.content_type) if payload else None
-    max_age = _max_age(attributes, counters)
+    max_age = _max_age(attributes, counters) if attributes else None
     if max_age is None and number == CONTENT and not payload:
         max_age = 0  # nothing to keep
     if media_type is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from thinbridge import contract
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Event, Inbound, Outbound, Outcome, Path, Pushed, PushResult, Reply, Sent, Session
-from thinbridge.protocols.coap.codec import Message, compose, decode, empty, from_uint, rejection, uint
+from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection, uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
     EMPTY,
@@ -50,6 +50,8 @@ class CoAPSession(Session):
         self._outgoing = Outgoing(protocol.entropy, protocol.counters, self._settings.nstart)
         self._sweep = now + EXCHANGE_LIFETIME
         """When to look for what can be forgotten: the memory's oldest, or the session."""
+        self._asked: tuple[int, Sequence[OptionValue]] = EMPTY, ()
+        self._reading: Request  # of what was asked last
         self._pushes = 0
         self._draining = False
         self._events: deque[Event] = deque()
@@ -72,7 +74,7 @@ class CoAPSession(Session):
         if 0 < message.code < 32 and kind <= Type.NON:
             self._request(message, data, now)
         elif kind >= Type.ACK and message.code == EMPTY:  # for a separate response of ours
-            self._send(*self._outgoing.acknowledged(message.mid, kind, now))
+            self._send_all(self._outgoing.acknowledged(message.mid, kind, now))
             self._see_busy()
         elif kind == Type.CON:  # a ping (§4.3), a response that nobody asked for, a reserved class (§4.2)
             self._counters["ping" if message.code == EMPTY else "unexpected"] += 1
@@ -123,9 +125,13 @@ class CoAPSession(Session):
             )
         if self._draining:
             raise Refused(BUSY, "draining")
-        if len(self._open) + len(self._outgoing) >= self._settings.open_exchanges:
+        if len(self._open) + len(self._outgoing.open) >= self._settings.open_exchanges:
             raise Refused(BUSY, "exchanges_full")  # an answer that is not acknowledged counts: it is kept, too
-        return read(message, self.peer)
+        asked = message.code, message.options
+        if asked != self._asked:  # most devices ask for the same again and again
+            self._reading = read(message, self.peer)
+            self._asked = asked
+        return self._reading
 
     def _refuse(self, message: Message, refused: Refused) -> None:
         """Answer at once and remember nothing: a repeat is looked at anew."""
@@ -188,7 +194,10 @@ class CoAPSession(Session):
             return
         mid = self._outgoing.next_mid()
         data = compose(entry.type, code, mid, entry.token, options, payload)  # §5.2.3: a NON is answered by a NON
-        self._send(*(self._outgoing.send(mid, data, now) if entry.type == Type.CON else (data,)))
+        if entry.type == Type.CON:
+            self._send_all(self._outgoing.send(mid, data, now))
+        else:
+            self._send(data)
 
     def _suppress(self, entry: Entry) -> None:
         """No response is wanted; a CON still gets its ACK (RFC 7967 §2.1)."""
@@ -214,12 +223,14 @@ class CoAPSession(Session):
 
     # --- The owner's side ---------------------------------------------------------------------------------------
 
-    def _send(self, *datagrams: bytes) -> None:
-        for data in datagrams:
-            self._out.append((data, self._path))
+    def _send(self, data: bytes) -> None:
+        self._out.append((data, self._path))
+
+    def _send_all(self, datagrams: Sequence[bytes]) -> None:
+        self._out += [(data, self._path) for data in datagrams]
 
     def _see_busy(self) -> None:
-        self.unsettled = bool(self._outgoing)
+        self.unsettled = bool(self._outgoing.open)
         self.busy = self.unsettled or bool(self._open)
 
     def next_event(self) -> Event | None:
@@ -241,7 +252,7 @@ class CoAPSession(Session):
             waiting.popleft()
         if waiting and waiting[0][0] < when:
             when = waiting[0][0]
-        if self._outgoing and (due := self._outgoing.due()) < when:
+        if self._outgoing.open and (due := self._outgoing.due()) < when:
             when = due
         return when
 
@@ -252,7 +263,7 @@ class CoAPSession(Session):
             _, entry = waiting.popleft()
             if not entry.acknowledged:
                 self._acknowledge(entry)
-        self._send(*self._outgoing.handle_timer(now))
+        self._send_all(self._outgoing.handle_timer(now))
         if self._sweep <= now:
             self._forget(now)
         self._see_busy()
@@ -264,7 +275,7 @@ class CoAPSession(Session):
         due = self._memory.due()
         if due is not None:
             self._sweep = due
-        elif self._outgoing:
+        elif self._outgoing.open:
             self._sweep = now + EXCHANGE_LIFETIME  # they are given up before that
         else:
             self._end()
