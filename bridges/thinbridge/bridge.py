@@ -156,7 +156,7 @@ class Bridge:
         if self._open:
             self._drained = self._loop.create_future()
             await asyncio.wait([self._drained], timeout=seconds)
-        while not self._settled() and self._loop.time() < end:
+        while not self._settled() and self._loop.time() < end:  # noqa: ASYNC110  # acknowledgements are no events
             await asyncio.sleep(SETTLE)
         return not self._open and self._settled()
 
@@ -254,15 +254,21 @@ class Bridge:
         entry = self._directory.find(token)
         if isinstance(entry, Missing):
             return PushResult.GONE if entry is Missing.GONE else None
+        done: asyncio.Future[PushResult] = self._loop.create_future()
+
+        def ended(result: PushResult) -> None:
+            self.recorder.push(result.name.lower())
+            if self.observer is not None:
+                self.observer.pushed(entry.endpoint, entry.session, outbound, result)
+            if not done.done():  # whoever posted may have stopped waiting
+                done.set_result(result)
+
         result = self._answer(entry, exchange, outbound)
         if result is None:
-            done: asyncio.Future[PushResult] = self._loop.create_future()
-            entry.endpoint.push(entry.session, exchange, outbound, lambda result: _resolve(done, result))
-            result = await done
-        self.recorder.push(result.name.lower())
-        if self.observer is not None:
-            self.observer.pushed(entry.endpoint, entry.session, outbound, result)
-        return result
+            entry.endpoint.push(entry.session, exchange, outbound, ended)
+        else:
+            ended(result)
+        return await done
 
     def _answer(self, entry: Entry, number: int, outbound: Outbound) -> PushResult | None:
         """Answer an exchange in mode `later`; None: it is not waiting, so this is a push."""
@@ -298,8 +304,3 @@ class Bridge:
                 for sink in self.delivery.sinks
             ],
         }
-
-
-def _resolve(done: "asyncio.Future[PushResult]", result: PushResult) -> None:
-    if not done.done():  # whoever posted may have gone
-        done.set_result(result)

@@ -48,11 +48,12 @@ class Delivery:
         """Events whose verdict is not out; those of `OVERLOADED` never count."""
         self.counters: Counter[str] = Counter()
         """Every verdict by its value, every failed attempt by its `Failure`'s name, and `retried`, `stale`,
-        `unreadable`, `dead_letters`, `dead_letters_failed`."""
+        `postponed`, `unreadable`, `dead_letters`, `dead_letters_failed`."""
         self._overrides = dict(overrides or {})
         self._token = Token(token_file) if token_file else None
         self._observe = observe
         self._pools: dict[Destination, Pool] = {}
+        self._postponed: dict[Handle, asyncio.TimerHandle] = {}
         self._closed = False
 
     @property
@@ -83,7 +84,7 @@ class Delivery:
             or len(pool.waiting) >= limits.waiting
             or deadline <= now
         ):
-            self._refuse(done, now, deadline)
+            self._turn_away(handle, pool, now)
         else:
             self.in_flight += 1
             handle.begin(now)
@@ -92,6 +93,10 @@ class Delivery:
     async def close(self) -> None:
         """End what is left, as `CANCELLED`, and close every socket; for the end of a drain. May be called twice."""
         self._closed = True
+        postponed, self._postponed = self._postponed, {}
+        for waiting, timer in postponed.items():
+            timer.cancel()
+            waiting.done(Answer(Verdict.CANCELLED))
         if self._pools:
             for handle in self.watch.close():
                 handle.cancel()
@@ -105,16 +110,37 @@ class Delivery:
         pool = self._pools[destination] = Pool(Sink(destination), self.limits, self.loop)
         return pool
 
-    def _refuse(self, done: Callable[[Answer], None], now: float, deadline: float) -> None:
-        """Not even tried: it is too late, or there is too much to do."""
+    def _turn_away(self, handle: Handle, pool: Pool, now: float) -> None:
+        """Not tried now: it is too late, or there is too much to do; what its device keeps is tried again later."""
         if self._closed:
             answer = Answer(Verdict.CANCELLED)
-        elif deadline <= now:
+        elif handle.deadline <= now:
             answer = Answer(Verdict.UNREACHED)
+        elif handle.terms.retries is None and len(self._postponed) < self.limits.postponed:
+            self._postpone(handle, pool)
+            return
         else:
             answer = Answer(Verdict.OVERLOADED, retry_after=self.limits.retry_after)
         self.counters[answer.verdict.value] += 1
-        self.loop.call_soon(done, answer)
+        self.loop.call_soon(handle.done, answer)
+
+    def _postpone(self, handle: Handle, pool: Pool) -> None:
+        """Its device keeps the message until it is answered, so it can wait: refusing it would only bring it back."""
+        self.counters["postponed"] += 1
+        pause = self.limits.retry_after * (0.5 + self.rng())
+        self._postponed[handle] = self.loop.call_later(pause, self._resume, handle, pool)
+
+    def _resume(self, handle: Handle, pool: Pool) -> None:
+        del self._postponed[handle]
+        now = self.loop.time()
+        if handle.deadline <= now:
+            self.in_flight += 1
+            self._over(handle, Answer(Verdict.UNREACHED))
+        elif self.in_flight >= self.limits.deliveries or len(pool.waiting) >= self.limits.waiting:
+            self._postpone(handle, pool)
+        else:
+            self.in_flight += 1
+            handle.begin(now)
 
     def _over(self, handle: Handle, answer: Answer) -> None:
         """A sink's verdict."""

@@ -31,6 +31,9 @@ class DeliveryLimits:
     deliveries: int = 4096
     """Events on their way, those that pause before a retry included; more are `OVERLOADED`. Events of 1 kB take about
     10 MB; at 1,000 a second it holds a cold start of four seconds."""
+    postponed: int = 65_536
+    """Events over `deliveries` that wait for their turn since their device keeps them anyway (MQTT QoS 1); more are
+    `OVERLOADED`. Of 1 kB each they take 64 MB: the windows of a thousand devices."""
     waiting: int = 2048
     """Events that wait for a connection to one sink; more are `OVERLOADED`, so that a sink that hangs leaves the other
     half of `deliveries` to the others."""

@@ -263,10 +263,10 @@ def bind(kind: socket.SocketKind, url: str, host: str, port: int) -> socket.sock
         ListenError: the address can't be had; UDP too never shares a port silently.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+        family, _, proto, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
     except OSError:
         raise ListenError("listen", url, f"no such address: {host!r}") from None
-    sock = socket.socket(family, kind)
+    sock = socket.socket(family, kind, proto)  # without `proto`, asyncio leaves Nagle's algorithm on: 40 ms an answer
     try:
         if kind is socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT must not stop a restart

@@ -462,3 +462,58 @@ def test_one_verdict_in_time_and_accepted_means_accepted(
     if retries is not None:
         attempts = sum(host == "sink.test" for host, _ in loop.requests) - delivery.counters["stale"]
         assert attempts <= retries + 1
+
+
+# --- Too much to do, and a device that keeps its message ----------------------------------------------------------
+
+
+async def _crowd(loop: VirtualLoop, seconds: float, **limits: int) -> tuple[Delivery, list[Told]]:
+    """One delivery whose answer takes 10 s, and two that come while there is room for one."""
+    loop.scripts["sink.test"] = iter([[10.0, OK]])
+    delivery = Delivery(DeliveryLimits(deliveries=1, **limits), rng=lambda: 0.5)
+    told = [Told(loop) for _ in range(3)]
+    for one in told:
+        delivery.deliver(EVENT, PATIENT, loop.time() + seconds, one)
+    return delivery, told
+
+
+def test_what_its_device_keeps_waits_for_its_turn() -> None:
+    async def scene(loop: VirtualLoop) -> None:
+        delivery, told = await _crowd(loop, 60.0)
+        assert [(await one.wait()).verdict for one in told] == [Verdict.ACCEPTED] * 3
+        assert delivery.counters["postponed"] >= 2
+        assert delivery.counters["overloaded"] == 0
+        assert delivery.in_flight == 0
+        await delivery.close()
+
+    play(scene)
+
+
+def test_until_its_time_is_up() -> None:
+    async def scene(loop: VirtualLoop) -> None:
+        delivery, told = await _crowd(loop, 5.0)
+        assert [(await one.wait()).verdict for one in told[1:]] == [Verdict.UNREACHED] * 2
+        await told[0].wait()
+        assert delivery.in_flight == 0
+        await delivery.close()
+
+    play(scene)
+
+
+def test_only_so_many_can_wait() -> None:
+    async def scene(loop: VirtualLoop) -> None:
+        delivery, told = await _crowd(loop, 60.0, postponed=1)
+        assert (await told[2].wait()).verdict is Verdict.OVERLOADED
+        assert [(await one.wait()).verdict for one in told[:2]] == [Verdict.ACCEPTED] * 2
+        await delivery.close()
+
+    play(scene)
+
+
+def test_closing_ends_what_waits_for_its_turn() -> None:
+    async def scene(loop: VirtualLoop) -> None:
+        delivery, told = await _crowd(loop, 60.0)
+        await delivery.close()
+        assert [(await one.wait()).verdict for one in told] == [Verdict.CANCELLED] * 3
+
+    play(scene)
