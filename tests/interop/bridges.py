@@ -1,0 +1,46 @@
+"""A whole bridge in this process, its real sink, and outside programs as its devices."""
+
+import asyncio
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from thinbridge.assembly import build
+from thinbridge.bridge import Bridge
+from thinbridge.settings import load
+from thinbridge.testing.function import Script, Sink, echo
+
+
+class World:
+    """A bridge on free ports, and what its sink was sent."""
+
+    def __init__(self, bridge: Bridge, sink: Sink) -> None:
+        self.bridge, self.sink = bridge, sink
+        self.coap, self.mqtt, self.udp = (int(one.url.rpartition(":")[2]) for one in bridge.endpoints)
+
+
+@asynccontextmanager
+async def world(script: Script = echo, **flags: Any) -> AsyncIterator[World]:
+    """Run it; nothing is left afterwards."""
+    listen = [f"{scheme}://127.0.0.1:0" for scheme in ("coap", "mqtt", "udp")]
+    async with Sink(script) as sink:
+        bridge = build(load({"listen": listen, "sink": sink.url, "http": "127.0.0.1:0"} | flags, {}))
+        await bridge.start()
+        try:
+            yield World(bridge, sink)
+        finally:
+            await bridge.drain(1)
+            await bridge.stop()
+
+
+async def run(*command: object, stdin: bytes = b"", seconds: float = 20) -> tuple[int, str]:
+    """An outside program: its exit status, and what it printed."""
+    process = await asyncio.create_subprocess_exec(*map(str, command), stdin=PIPE, stdout=PIPE, stderr=STDOUT)
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(stdin), seconds)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    return process.returncode or 0, output.decode()
