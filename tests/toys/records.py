@@ -120,4 +120,5 @@ class RecordSession(Session):
         self.look()
 
     def look(self) -> None:
-        self.closed, self.busy = self.inner.closed, self.inner.busy
+        inner = self.inner
+        self.closed, self.busy, self.unsettled = inner.closed, inner.busy, inner.unsettled

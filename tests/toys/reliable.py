@@ -139,7 +139,7 @@ class ReliableSession(Session):
 
     def insist(self, message: bytes, datagram: bytes, now: float, push: int) -> None:
         self.unacked[message] = datagram, now + self.protocol.settings.first, 0, push
-        self.busy = True
+        self.settle()
         self.send(datagram)
 
     def push(self, target: int | None, outbound: Outbound, now: float) -> int:
@@ -194,7 +194,8 @@ class ReliableSession(Session):
             self.send(datagram)
 
     def settle(self) -> None:
-        self.busy = bool(self.open or self.unacked)
+        self.unsettled = bool(self.unacked)
+        self.busy = bool(self.open) or self.unsettled
 
 
 Reliable.session_type = ReliableSession

@@ -203,6 +203,8 @@ class Stage:
             yield f"{len(self.sent) - before} messages sent to nobody within the hour"
         if self.owner.live and not self.conversation.stays:
             yield "an abandoned session lives on after an hour, and does not say why"
+        if any(session.unsettled for session in self.owner.live):
+            yield "an answer still waits for its acknowledgement after an hour: a drain would never end"
 
     def _decide(self) -> None:
         while self._asked:

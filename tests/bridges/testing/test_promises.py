@@ -1,6 +1,7 @@
 """The kit finds what it is for: a good toy passes, and each planted fault is caught by the promise that it breaks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -98,6 +99,15 @@ class NeverDies(ReliableSession):
     def handle_timer(self, now: float) -> None:
         self.heard = now
         super().handle_timer(now)
+
+
+class NeverSettles(ReliableSession):
+    """It lives on for a reason, and for ever with an answer that nobody acknowledges."""
+
+    def insist_again(self, message: bytes, datagram: bytes, now: float, tries: int, push: int) -> None: ...
+
+    def handle_timer(self, now: float) -> None:
+        self.heard = now
 
 
 class NoTimerWhenAnswered(ReliableSession):
@@ -244,6 +254,12 @@ FAULTS: list[tuple[type[ReliableSession], str]] = [
     (EagerTimer, "early_timers_are_harmless"),
     (Amplifier, "unproven_addresses_get_little"),
 ]
+
+
+def test_an_answer_that_is_never_settled_is_caught_though_the_session_may_stay() -> None:
+    staying = replace(QUESTION, stays="it has a Session Expiry Interval")
+    with pytest.raises(BrokenPromises, match="a drain would never end"):
+        check_protocol(lambda entropy: planted(NeverSettles)(ReliableSettings(), entropy), staying)
 
 
 def planted(fault: type[ReliableSession]) -> type[Reliable]:
