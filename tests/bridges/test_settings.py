@@ -20,12 +20,12 @@ from thinbridge.routes import Destination, Mode, Route
 from thinbridge.settings import Settings, load, parse_address, parse_listen
 
 GOOD = {"listen": ["udp://127.0.0.1:9000"], "sink": "http://127.0.0.1:8080/"}
-CASES: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "bad_settings.toml").read_text())["case"]
+CASES: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "bad_settings.toml").read_text("utf-8"))["case"]
 
 
 def from_file(tmp_path: Path, text: str, **flags: object) -> Settings:
     file = tmp_path / "bridge.yaml"
-    file.write_text(text)
+    file.write_text(text, "utf-8")
     return load(flags, {}, file)
 
 
@@ -34,7 +34,7 @@ def test_bad_settings_are_one_line(case: dict[str, Any], tmp_path: Path) -> None
     flags = {key: None if value == "unset" else value for key, value in (GOOD | case.get("flags", {})).items()}
     file = tmp_path / "bridge.yaml" if "file" in case else None
     if file is not None:
-        file.write_text(case["file"])
+        file.write_text(case["file"], "utf-8")
     with pytest.raises(SettingsError) as caught:
         load(flags, case.get("env", {}), file)
     line = str(caught.value)
@@ -54,7 +54,7 @@ def test_the_defaults_are_those_of_a_bridge_outside_a_cluster() -> None:
 
 def test_flags_beat_the_environment_beats_the_file_beats_the_defaults(tmp_path: Path) -> None:
     file = tmp_path / "bridge.yaml"
-    file.write_text("name: file\ndrain: 1\nmode: event\nlog_level: error\n")
+    file.write_text("name: file\ndrain: 1\nmode: event\nlog_level: error\n", "utf-8")
     environ = {"THINBRIDGE_NAME": "variable", "THINBRIDGE_DRAIN": "2"}
     settings = load({**GOOD, "name": "flag"}, environ, file, {"log_level": "debug", "log_format": "text"})
     assert (settings.name, settings.drain, settings.mode) == ("flag", 2, Mode.EVENT)
@@ -63,7 +63,7 @@ def test_flags_beat_the_environment_beats_the_file_beats_the_defaults(tmp_path: 
 
 def test_sections_are_merged_key_by_key(tmp_path: Path) -> None:
     file = tmp_path / "bridge.yaml"
-    file.write_text("http: {url: 'http://bridge.example'}\nlimits: {sessions: 5, deliveries: 6}\n")
+    file.write_text("http: {url: 'http://bridge.example'}\nlimits: {sessions: 5, deliveries: 6}\n", "utf-8")
     settings = load({**GOOD, "http": "[::1]:0"}, {"THINBRIDGE_LIMITS": '{"deliveries": 7}'}, file)
     assert (settings.http.host, settings.http.port, settings.http.url) == ("::1", 0, "http://bridge.example")
     assert (settings.limits.sessions, settings.limits.deliveries) == (5, 7)
@@ -97,7 +97,7 @@ def test_what_kubernetes_sets_beside_a_service_of_our_name_is_not_ours() -> None
 
 def test_the_file_may_be_named_by_a_variable_and_be_empty(tmp_path: Path) -> None:
     file = tmp_path / "bridge.yaml"
-    file.write_text("# nothing yet\n")
+    file.write_text("# nothing yet\n", "utf-8")
     assert load(GOOD, {"THINBRIDGE_CONFIG": str(file)}) == load(GOOD, {})
 
 
@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 
 def test_k_sink_stands_in_for_the_sink() -> None:
-    certificate = (Path(__file__).parent / "ca.pem").read_text()
+    certificate = (Path(__file__).parent / "ca.pem").read_text("utf-8")
     environ = {"K_SINK": "https://sink/", "K_CA_CERTS": certificate, "K_CE_OVERRIDES": ""}
     settings = load({"listen": ["udp:9000"]}, environ)
     assert settings.sink == Destination("https://sink/", certificate)
@@ -233,7 +233,7 @@ def test_the_default_route_has_the_bridges_mode() -> None:
     assert load({**GOOD, "mode": "later"}, {}).default_route == Route(mode=Mode.LATER)
 
 
-DOCS = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs" / "settings.md").read_text("utf-8")
 ROW = re.compile(r"^\| `([a-z_.]+)` \| ([^|]+?) \|", re.MULTILINE)
 
 

@@ -50,7 +50,7 @@ class Program:
 
     def url(self, name: str) -> str:
         """Where it listens."""
-        return self.line(rf"\b{name}\b.*?((?:coap|mqtt|udp|http)://[^ \"]+)")[1]
+        return self.line(rf"\b{name}\b.*?((?:coap|mqtt|udp|http)://[^\s\"]+)")[1]
 
     def port(self, name: str) -> int:
         """The port of where it listens."""

@@ -31,10 +31,13 @@ def sink(hold: Event | None = None) -> Iterator[str]:
             body = self.rfile.read(int(self.headers["content-length"]))
             if hold is not None:
                 hold.wait(30)
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            try:
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+            except BrokenPipeError:
+                pass  # the bridge has ended
 
         def log_message(self, format: str, *args: object) -> None:
             pass
