@@ -10,12 +10,14 @@ For authors of protocols, ours and strangers'; free of pytest, standard library 
 """
 
 from thinbridge.testing.function import Call, Function, Sink
+from thinbridge.testing.host import Device
 from thinbridge.testing.ledger import Heard, Ledger
 from thinbridge.testing.mutate import Mutator
 from thinbridge.testing.network import CLEAN, Burst, Faults
 from thinbridge.testing.owner import Owner, seeded
-from thinbridge.testing.promises import BrokenPromises, Conversation, check_protocol
-from thinbridge.testing.world import Device, World, converse
+from thinbridge.testing.promises import BrokenPromises, check_protocol
+from thinbridge.testing.stage import Conversation
+from thinbridge.testing.world import World, converse
 
 __all__ = [
     "CLEAN",

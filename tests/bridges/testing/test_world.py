@@ -6,7 +6,7 @@ from tests.toys.reliable import Asker, Reliable, ReliableSession, ReliableSettin
 from thinbridge.protocols.base import Closed, Event, Inbound, Outbound, Outcome, PushResult, Reply, Session
 from thinbridge.testing import Faults, Heard, World, seeded
 from thinbridge.testing.function import Call
-from thinbridge.testing.world import BEGIN
+from thinbridge.testing.host import BEGIN
 
 
 def judge(result: bytes) -> Heard:
