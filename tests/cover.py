@@ -9,14 +9,14 @@ import tempfile
 from pathlib import Path
 
 CORES = {
-    "thinbridge.protocols.udp": ["tests/bridges/protocols/test_udp.py"],
-    "thinbridge.protocols.coap": ["tests/bridges/protocols/coap"],
-    "thinbridge.protocols.mqtt": ["tests/bridges/protocols/mqtt"],
-    "thinbridge.device": ["tests/bridges/device"],
-    "thinbridge.mapping": ["tests/bridges/test_mapping.py"],
-    "thinbridge.events": ["tests/bridges/test_events.py"],
-    "thinbridge.delivery": ["tests/bridges/delivery"],
-    "thinbridge_functions": ["tests/functions"],
+    "bridges/thinbridge/protocols/udp.py": ["tests/bridges/protocols/test_udp.py"],
+    "bridges/thinbridge/protocols/coap/*": ["tests/bridges/protocols/coap"],
+    "bridges/thinbridge/protocols/mqtt/*": ["tests/bridges/protocols/mqtt"],
+    "bridges/thinbridge/device/*": ["tests/bridges/device"],
+    "bridges/thinbridge/mapping.py": ["tests/bridges/test_mapping.py"],
+    "bridges/thinbridge/events.py": ["tests/bridges/test_events.py"],
+    "bridges/thinbridge/delivery/*": ["tests/bridges/delivery"],
+    "functions/thinbridge_functions/*": ["tests/functions"],
 }
 
 
@@ -33,13 +33,19 @@ def _covered(core: str) -> bool:
         data = f"--data-file={Path(folder) / 'coverage'}"
         coverage = [sys.executable, "-m", "coverage"]
         tests = ["-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *CORES[core]]
-        ran = subprocess.run(
-            [*coverage, "run", data, "--branch", f"--source-pkgs={core}", *tests], check=False, capture_output=True
-        )
+        ran = subprocess.run([*coverage, "run", data, *tests], check=False, capture_output=True)
         if ran.returncode:
             print(ran.stdout.decode(), end="")
             return False
-        report = [*coverage, "report", data, "--show-missing", "--skip-covered", "--fail-under=100"]
+        report = [
+            *coverage,
+            "report",
+            data,
+            "--show-missing",
+            "--skip-covered",
+            "--fail-under=100",
+            f"--include={core}",
+        ]
         return subprocess.run(report, check=False).returncode == 0
 
 
