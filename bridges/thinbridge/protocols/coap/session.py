@@ -270,8 +270,8 @@ class CoAPSession(Session):
 
     def _forget(self, now: float) -> None:
         for entry in self._memory.expire(now):
-            if self._open.pop(entry.exchange, None) is not None:
-                self._counters["expired"] += 1  # nobody answered it
+            del self._open[entry.exchange]
+            self._counters["expired"] += 1  # nobody answered it
         due = self._memory.due()
         if due is not None:
             self._sweep = due

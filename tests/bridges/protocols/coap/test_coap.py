@@ -1,0 +1,96 @@
+"""The endpoint: addresses that nothing has proven, no room, and what every protocol promises."""
+
+import pytest
+from tests.bridges.protocols.coap.bench import DEVICE, STRANGER, Bench, ask
+
+from thinbridge.protocols.base import Outcome, Reply
+from thinbridge.protocols.coap import CoAP, CoAPSettings
+from thinbridge.protocols.coap.codec import encode
+from thinbridge.protocols.coap.codes import SERVICE_UNAVAILABLE, UNAUTHORIZED, Option, Type
+from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME
+from thinbridge.testing import Conversation, check_protocol
+
+LARGE = Reply(Outcome.ACCEPTED, 200, None, bytes(1000))
+
+
+def prove(bench: Bench, mid: int = 10) -> None:
+    """Be challenged, and send what only the address was sent."""
+    (challenge,) = bench.send(ask(mid))
+    assert challenge.code == UNAUTHORIZED
+    echo = challenge.get(Option.ECHO)
+    assert echo is not None
+    assert bench.send(ask(mid + 1, (Option.ECHO, echo))) == []
+
+
+def test_a_stranger_is_challenged_and_nothing_is_kept() -> None:
+    bench = Bench(STRANGER)
+    for kind in (Type.CON, Type.NON):
+        (challenge,) = bench.send(ask(type=kind))
+        assert challenge.code == UNAUTHORIZED
+    assert not bench.owner.live
+    assert not bench.messages
+    assert bench.counters == {"challenged": 2}
+
+
+def test_who_sends_the_echo_back_is_known_while_its_session_lives() -> None:
+    bench = Bench(STRANGER)
+    prove(bench)
+    assert "coapecho" not in bench.inbound.attributes
+    assert len(bench.answer(LARGE)[0].payload) == 1000
+    assert bench.send(ask(12)) == []
+    bench.answer()
+    (challenge,) = bench.send(ask(1), STRANGER._replace(peer=("192.0.2.8", 40000)))
+    assert challenge.code == UNAUTHORIZED
+    bench.wait(EXCHANGE_LIFETIME + 1)
+    assert not bench.core.proven
+    prove(bench)
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * 40])
+def test_no_more_than_three_times_what_it_sent_goes_to_a_stranger(payload: bytes) -> None:
+    for data in (
+        *(encode(ask(mid, type=kind, token=b"", payload=payload)) for mid in range(3) for kind in range(4)),
+        *(bytes.fromhex(data) for data in ("40001234", "40011234ff", "4f011234", "40451234", "50001234", "ff")),
+    ):
+        for draining in (False, True):
+            bench = Bench(STRANGER)
+            bench.core.draining = draining
+            bench.owner.limit = 0
+            for _ in range(3):
+                bench.send(data)
+            full = bench.core.full(data, STRANGER, bench.now)
+            assert full is None or len(full.data) <= 3 * len(data)
+            bench.wait(300)
+            assert bench.bytes_out <= 3 * bench.bytes_in
+
+
+def test_no_room() -> None:
+    bench = Bench()
+    bench.owner.limit = 0
+    for kind, answer in ((Type.CON, Type.ACK), (Type.NON, Type.NON)):
+        (refusal,) = bench.send(ask(7, type=kind))
+        assert (refusal.type, refusal.code, refusal.token) == (answer, SERVICE_UNAVAILABLE, b"t")
+        assert refusal.options == [(Option.MAX_AGE, b"\1")]
+    assert bench.send(bytes.fromhex("40001234"))[0].type == Type.RST
+    assert bench.send(bytes.fromhex("40011234ff"))[0].type == Type.RST
+    assert bench.send(bytes.fromhex("60001234")) == []
+
+
+def test_multicast_is_not_spoken() -> None:
+    bench = Bench()
+    assert bench.send(ask(), DEVICE._replace(multicast=True)) == []
+    assert bench.counters == {"multicast": 1}
+    assert not bench.owner.live
+
+
+REQUESTS = (encode(ask(1, (Option.URI_PATH, b"a"))), encode(ask(2, payload=b"")))
+
+
+def test_every_promise() -> None:
+    check_protocol(
+        lambda entropy: CoAP(CoAPSettings(), entropy),
+        Conversation("a CON", REQUESTS[:1], repeat=0),
+        Conversation("two CONs", REQUESTS, messages=2, repeat=0),
+        Conversation("a NON", (encode(ask(3, type=Type.NON)),), repeat=0),
+        Conversation("a ping", (bytes.fromhex("40001234"),), messages=0),
+    )
