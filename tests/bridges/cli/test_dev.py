@@ -153,13 +153,18 @@ def test_a_taken_port_names_the_flag_that_works(name: str) -> None:
             taken.listen()
         port = taken.getsockname()[1]
         udp, http = (port, 0) if name == "udp" else (0, port)
-        listen = ("--listen", "mqtt://127.0.0.1:0", "--listen", f"udp://127.0.0.1:{udp}")
+        listen = ("--listen", "mqtt://127.0.0.1:0", "--listen", f"udp://127.0.0.1:{udp}?idle=9")
         line = mistake("dev", ECHO, *listen, "--http", f"127.0.0.1:{http}")
     if name == "udp":
-        flags = f"--listen mqtt://127.0.0.1:0 --listen udp://127.0.0.1:{port + 1}"
+        flags = f"--listen mqtt://127.0.0.1:0 --listen udp://127.0.0.1:{port + 1}?idle=9"
         assert line == f"--listen: udp://127.0.0.1:{port}: Address already in use; use {flags}"
     else:
         assert line == f"--http: 127.0.0.1:{port}: Address already in use; use --http 127.0.0.1:0"
+
+
+def test_a_port_that_is_not_free_to_take_is_one_line_too() -> None:
+    line = mistake("dev", ECHO, "--listen", "udp://192.0.2.1:9000", "--http", "127.0.0.1:0")
+    assert line == "listen: udp://192.0.2.1:9000: Cannot assign requested address; choose another port or address"
 
 
 def test_a_path_without_a_function_is_one_line(tmp_path: Path) -> None:

@@ -92,6 +92,8 @@ def test_health_and_metrics_are_served() -> None:
         status, body = get(f"{base}/health/ready")
         assert (status, json.loads(body)["endpoints"][0]["name"]) == (200, "udp")
         assert b"thinbridge" in get(f"{base}/metrics")[1]
+        hangup = signal.SIGHUP if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else signal.SIGTERM
+        assert running.end(hangup) == 0  # as when its terminal is closed
 
 
 def test_the_file_and_the_environment_are_read(tmp_path: Path) -> None:

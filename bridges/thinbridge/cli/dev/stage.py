@@ -1,6 +1,8 @@
 """The whole of `thinbridge dev`, from the first line to the last: activator, bridge, watcher, demo, drain."""
 
 import asyncio
+import errno
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ from thinbridge.cli.dev.function import Function
 from thinbridge.cli.dev.printer import Printer
 from thinbridge.cli.serving import Stop, log_as
 from thinbridge.errors import ListenError, SettingsError
-from thinbridge.settings import Listener, Settings, load
+from thinbridge.settings import Address, Listener, Settings, load
 
 DEFAULTS: Final = {
     "listen": ["coap://127.0.0.1:5683", "mqtt://127.0.0.1:1883", "udp://127.0.0.1:9000"],
@@ -128,12 +130,19 @@ async def _send(arguments: str) -> str:
 
 def _way_out(error: ListenError, settings: Settings) -> SettingsError:
     """Name the flags that would work where a port is taken: `--listen` replaces all listeners, so it names all."""
+    problem = error.fix.partition(";")[0]
+    if problem != os.strerror(errno.EADDRINUSE):
+        return error
     if error.key != "listen":
-        return SettingsError("--http", error.value, f"{error.fix.partition(';')[0]}; use --http 127.0.0.1:0")
-    urls = [_next_port(one) if one.url == error.value else one.url for one in settings.listen]
-    flags = " ".join(f"--listen {url}" for url in urls)
-    return SettingsError("--listen", error.value, f"{error.fix.partition(';')[0]}; use {flags}")
+        return SettingsError("--http", error.value, f"{problem}; use --http 127.0.0.1:0")
+    urls = [_next_port(one) if _url(one, one.port) == error.value else one.url for one in settings.listen]
+    return SettingsError("--listen", error.value, f"{problem}; use {' '.join(f'--listen {url}' for url in urls)}")
 
 
 def _next_port(listener: Listener) -> str:
-    return listener.url.replace(f":{listener.port}", f":{listener.port + 1}")
+    _, mark, options = listener.url.partition("?")
+    return f"{_url(listener, listener.port + 1)}{mark}{options}"
+
+
+def _url(listener: Listener, port: int) -> str:
+    return f"{listener.protocol.name}://{Address(listener.host, port).netloc}"
