@@ -5,11 +5,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
-from tests.bridges.cli.processes import COMMAND, environ, program
-from tests.bridges.cli.test_run import LISTEN, mistake, sink
+from tests.bridges.cli.processes import environ, program
+from tests.bridges.cli.test_run import LISTEN, sink
+from typer.testing import CliRunner
+
+from thinbridge.cli.main import app
 
 COMMANDS = ("", "run", "dev", "send", "protocols", "protocols list", "routes", "routes explain")
 CONFIG = """\
@@ -22,12 +26,28 @@ routes:
 """
 
 
-def thinbridge(*arguments: str, status: int = 0, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [*COMMAND, *arguments], input=stdin, capture_output=True, timeout=30, env=environ(), check=False
-    )
-    assert done.returncode == status, done
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+def thinbridge(*arguments: str, status: int = 0, stdin: bytes = b"") -> Done:
+    """A command, run in this process: the others are run as processes in test_run.py and test_dev.py."""
+    result = CliRunner().invoke(app, arguments, input=stdin)
+    done = Done(result.exit_code, result.stdout_bytes, result.stderr_bytes)
+    assert done.status == status, done
     return done
+
+
+def refused(*arguments: str) -> str:
+    """The one line of a command that can't be done."""
+    line = thinbridge(*arguments, status=2).stderr.decode()
+    assert line.startswith("Error: ")
+    assert line.count("\n") == 1
+    return line.removeprefix("Error: ").rstrip()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -101,8 +121,8 @@ def test_send_without_an_answer_is_1() -> None:
 
 
 def test_send_with_words_that_are_none_is_2() -> None:
-    assert mistake("send", "http://127.0.0.1/").startswith("URL: http://127.0.0.1/: write it as coap://")
-    assert mistake("send", "udp://127.0.0.1", "-d", "@missing") == (
+    assert refused("send", "http://127.0.0.1/").startswith("URL: http://127.0.0.1/: write it as coap://")
+    assert refused("send", "udp://127.0.0.1", "-d", "@missing") == (
         "--data: @missing: give a file that can be read: No such file or directory"
     )
 
@@ -177,12 +197,12 @@ def test_routes_explain_says_what_it_cannot(config: Path) -> None:
     file = ("--config", str(config))
     known = "there are: coap (coap:5683), inside (coap:5684?name=inside), udp (udp:9000)"
     assert (
-        mistake("routes", "explain", "mqtt://127.0.0.1/a", *file)
+        refused("routes", "explain", "mqtt://127.0.0.1/a", *file)
         == f"URL: mqtt://127.0.0.1/a: no such endpoint; {known}"
     )
-    assert mistake("routes", "explain", "coap://127.0.0.1/a", "--endpoint", "x", *file) == (
+    assert refused("routes", "explain", "coap://127.0.0.1/a", "--endpoint", "x", *file) == (
         f"--endpoint: x: no such endpoint; {known}"
     )
-    assert mistake("routes", "explain", "smtp://127.0.0.1/a", *file).startswith(
+    assert refused("routes", "explain", "smtp://127.0.0.1/a", *file).startswith(
         "URL: smtp://127.0.0.1: unknown protocol"
     )
