@@ -289,8 +289,11 @@ class Session(ABC):
             target: the exchange whose `replyto` was posted to (its observation, its Response Topic), None if none.
             outbound: what to send.
             now: monotonic seconds.
+
+        Returns:
+            A number that this session has not used yet; 0: it can't be pushed to, and no event follows.
         """
-        raise NotImplementedError(f"{type(self).__name__} can't be pushed to")
+        return 0
 
     def authorized(self, decision: Decision, now: float) -> None:
         """The answer to the oldest `Authorize` that is open."""

@@ -9,6 +9,7 @@ import struct
 import sys
 from collections.abc import Hashable, Mapping
 
+from thinbridge.errors import ListenError
 from thinbridge.protocols.base import LISTENER, Address, OnEvent, Path, Session, Stateless
 from thinbridge.shells.shell import Shell, bind, local_address
 
@@ -97,7 +98,7 @@ class DatagramShell(Shell):
         if self._by_key.get(key) is session:
             del self._by_key[key]
         for number in self._of_session.pop(session, ()):
-            self._fresh.pop(number).close()
+            self._close_fresh(number)
         super()._forget(session)
 
     # --- Out --------------------------------------------------------------------------------------------------
@@ -107,17 +108,29 @@ class DatagramShell(Shell):
             if data and self._transport is not None:
                 self._transport.sendto(data, path.peer)
             return
-        port = self._fresh.get(path.socket)
         if data is None:
-            if port is not None:
-                del self._fresh[path.socket]
-                port.close()
+            self._close_fresh(path.socket)
             return
-        if port is None and session is not None:
-            port = self._fresh[path.socket] = _FreshPort(self, path.socket)
-            self._of_session.setdefault(session, set()).add(path.socket)
+        port = self._fresh.get(path.socket) or self._open_fresh(session, path.socket)
         if port is not None:
             port.send(data, path.peer)
+
+    def _open_fresh(self, session: Session | None, number: int) -> "_FreshPort | None":
+        """A port of its own for a session; without one the datagram is lost, as on any bad network."""
+        if session is None:
+            return None
+        try:
+            port = self._fresh[number] = _FreshPort(self, number)
+        except ListenError:  # no port, no file descriptor
+            self.core.counters["no_fresh_port"] += 1
+            return None
+        self._of_session.setdefault(session, set()).add(number)
+        return port
+
+    def _close_fresh(self, number: int) -> None:
+        port = self._fresh.pop(number, None)
+        if port is not None:
+            port.close()
 
     def failed(self) -> None:
         """The kernel would not send, or an ICMP error came: protocols have timers for that, delivery goes on."""

@@ -122,7 +122,11 @@ class Shell(Endpoint):
             done(PushResult.GONE)
             return
         now = self._loop.time()
-        self._pushes[session, session.push(target, outbound, now)] = done
+        push = session.push(target, outbound, now)
+        if not push:
+            done(PushResult.REFUSED)
+            return
+        self._pushes[session, push] = done
         self._service(session, now)
 
     def authorized(self, session: Session, decision: Decision) -> None:

@@ -139,9 +139,8 @@ class Owner:
         if session not in self.live:
             done(PushResult.GONE)
             return
-        try:
-            number = session.push(target, outbound, now)
-        except NotImplementedError:  # the interface's own: this protocol has no pushes
+        number = session.push(target, outbound, now)
+        if not number:  # this protocol has no pushes
             done(PushResult.REFUSED)
             return
         if (session, number) in self._pushes:

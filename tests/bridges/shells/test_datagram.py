@@ -238,6 +238,55 @@ def test_a_fresh_port_answers_hears_and_closes() -> None:
     asyncio.run(main())
 
 
+def test_a_session_that_closes_its_port_and_ends() -> None:
+    class Last(FreshSession):
+        def receive(self, data: bytes, path: Path, now: float) -> None:
+            super().receive(b"bye", path, now)
+            self.closed = True
+
+    class LastUDP(Fresh):
+        def open(self, key: object, path: Path, now: float) -> UDPSession:
+            return Last(self, path, now)
+
+    async def main() -> None:
+        async with serving(LastUDP(UDPSettings(), random.Random(1).randbytes)) as world, device() as one:
+            one.send(b"x", world.shell.port)
+            assert (await one.heard())[0] == b"bye"
+            assert world.shell.sessions == 0
+            assert not world.shell._fresh
+
+    asyncio.run(main())
+
+
+def test_without_a_file_descriptor_a_fresh_port_is_a_lost_datagram(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with serving(Fresh(UDPSettings(), random.Random(1).randbytes)) as world, device() as one:
+            monkeypatch.setattr(world.shell, "host", "192.0.2.1")  # an address that can't be bound, as with EMFILE
+            one.send(b"x", world.shell.port)
+            await until(lambda: world.shell.counters["no_fresh_port"])
+
+    asyncio.run(main())
+
+
+def test_a_session_that_knows_no_pushes_refuses_them() -> None:
+    class Deaf(UDPSession):
+        push = Session.push
+
+    class DeafUDP(UDP):
+        def open(self, key: object, path: Path, now: float) -> UDPSession:
+            return Deaf(self, path, now)
+
+    async def main() -> None:
+        async with serving(DeafUDP(UDPSettings(), random.Random(1).randbytes)) as world, device() as one:
+            one.send(b"x", world.shell.port)
+            session, _ = await world.next()
+            results: list[PushResult] = []
+            world.shell.push(session, None, Outbound(None, b"x"), results.append)
+            assert results == [PushResult.REFUSED]
+
+    asyncio.run(main())
+
+
 def test_trust_is_by_network_and_its_memory_bounded() -> None:
     shell = DatagramShell(udp(), "dev", "::", 0, ShellLimits(trusted=(ip_network("10.0.0.0/8"),)))
     assert shell._trusts("10.1.2.3")
