@@ -172,6 +172,7 @@ def test_a_function_that_takes_longer_than_idle_is_not_stopped() -> None:
         async with rig(idle=0.05) as here:
             here.function.script = lambda posted: Answer(200, body=b"at last", after=0.5)
             assert await here.post() == b"200 at last"
+            assert not any("stopped" in line for line in here.printer.lines)
 
     run(test)
 
