@@ -220,7 +220,7 @@ class Bridge:
             exchange.entry.endpoint.answer(exchange.entry.session, exchange.inbound.exchange, reply)
         else:
             self._finish(exchange, reply)
-        self.recorder.message(exchange.entry.endpoint.name, reply.outcome.value)
+        self.recorder.message(exchange.entry.endpoint.name, reply.outcome._value_)  # `value` takes ten times as long
         if self.observer is not None:
             seconds = self._loop.time() - exchange.started
             entry = exchange.entry
