@@ -13,7 +13,6 @@ import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -38,16 +37,6 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufff
 """What a String attribute must not hold (CloudEvents §3.1: controls, surrogates, noncharacters of the first plane)."""
 _NAME: Final = re.compile(r"[a-z0-9]{1,64}").fullmatch
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
-
-
-@dataclass(slots=True)
-class Event:
-    """A CloudEvent whose values are their canonical strings."""
-
-    attributes: dict[str, str]
-    """Every context attribute, `id`, `source`, `type`, `specversion` and `datacontenttype` among them."""
-    data: bytes = b""
-    """The payload; empty is the same as none."""
 
 
 def is_attribute_name(name: str) -> bool:
@@ -86,6 +75,55 @@ _PREFIX: Final = _Prefixes()
 _NAMES: Final = _Names()
 
 
+class Event:
+    """A CloudEvent whose values are their canonical strings.
+
+    Args:
+        own: its context attributes, but for the shared ones; `datacontenttype` is always its own.
+        data: the payload; empty is the same as none.
+        shared: attributes that it has in common with others; none of `own` is among them.
+    """
+
+    __slots__ = ("data", "own", "shared")
+
+    def __init__(self, own: dict[str, str], data: bytes = b"", shared: "Shared | None" = None) -> None:
+        self.own = own
+        self.data = data
+        self.shared = shared
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Every context attribute, `id`, `source`, `type`, `specversion` and `datacontenttype` among them."""
+        return self.own if self.shared is None else self.shared.attributes | self.own
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and (self.attributes, self.data) == (other.attributes, other.data)
+
+    __hash__ = None  # type: ignore[assignment]  # its attributes may change
+
+    def __repr__(self) -> str:
+        return f"Event({self.attributes!r}, {self.data!r})"
+
+
+class Shared:
+    """Attributes that many events have in common: all messages of a session. Their header lines are made once.
+
+    Args:
+        attributes: names that are attribute names, without `datacontenttype`; not to be changed any more.
+    """
+
+    __slots__ = ("attributes", "lines", "plain", "size")
+
+    def __init__(self, attributes: dict[str, str]) -> None:
+        text = "".join(attributes.values())
+        self.attributes = attributes
+        self.lines = _lines(attributes)
+        """Header lines, each with its CRLF; only for use where `plain`."""
+        self.plain = _is_plain(text)
+        """Whether every value can be a header's as it is."""
+        self.size = len(text)
+
+
 def encode(event: Event, content: Content = Content.AUTO) -> tuple[str, bytes]:
     """An event as the header lines and the body of a request, or of a response.
 
@@ -103,22 +141,33 @@ def encode(event: Event, content: Content = Content.AUTO) -> tuple[str, bytes]:
     Raises:
         ValueError: a name is no attribute name: a mistake of ours.
     """
-    values = event.attributes.copy()
+    values, shared = event.own.copy(), event.shared
     content_type = values.pop("datacontenttype", None)
     if content is Content.STRUCTURED or (content_type is not None and not _is_content_type(content_type)):
         return _structured(event)
     text = "".join(values.values())
-    if len(text) > HEADER_ROOM and content is Content.AUTO:
+    size = len(text) if shared is None else len(text) + shared.size
+    if size > HEADER_ROOM and content is Content.AUTO:
         return _structured(event)
-    if text.encode(errors="surrogatepass").translate(None, _UNENCODED):
+    if not _is_plain(text) or not (shared is None or shared.plain):
         if content is Content.AUTO:
             return _structured(event)
-        values = {name: quote(value, _IDENTITY, errors="replace") for name, value in values.items()}
-    lines = [_PREFIX[name] + value for name, value in values.items()]
+        values = {name: quote(value, _IDENTITY, errors="replace") for name, value in event.attributes.items()}
+        values.pop("datacontenttype", None)
+        shared = None
+    lines = _lines(values) if shared is None else shared.lines + _lines(values)
     if content_type is not None:
-        lines.append("content-type: " + content_type)
-    lines.append("")
-    return "\r\n".join(lines), event.data
+        lines += f"content-type: {content_type}\r\n"
+    return lines, event.data
+
+
+def _lines(values: dict[str, str]) -> str:
+    return "".join([f"{_PREFIX[name]}{value}\r\n" for name, value in values.items()])
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a header can hold it as it is (HTTP binding §3.1.3.2)."""
+    return not text.encode(errors="surrogatepass").translate(None, _UNENCODED)
 
 
 def _is_content_type(value: str) -> bool:
@@ -126,9 +175,9 @@ def _is_content_type(value: str) -> bool:
 
 
 def _structured(event: Event) -> tuple[str, bytes]:
-    for name in event.attributes:
-        _PREFIX[name]
     document = event.attributes
+    for name in document:
+        _PREFIX[name]
     if event.data:
         document = document | {"data_base64": b2a_base64(event.data, newline=False).decode()}
     return f"content-type: {STRUCTURED_TYPE}\r\n", json.dumps(document, separators=(",", ":")).encode()

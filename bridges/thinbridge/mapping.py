@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from thinbridge import contract
 from thinbridge.delivery import Answer, Verdict
-from thinbridge.events import Event
+from thinbridge.events import Event, Shared
 from thinbridge.protocols.base import Entropy, Inbound, Outbound, Outcome, Reply
 from thinbridge.routes import Mode
-from thinbridge.sessions import Entry
+from thinbridge.sessions import Entry, session_attributes
 
 _CORE: Final = frozenset(("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema"))
 
@@ -44,7 +44,7 @@ class Mapper:
     def __init__(self, source: str, entropy: Entropy) -> None:
         self._source = source
         self._chance = Chance(entropy)
-        self._prefixes: dict[int, str] = {}
+        self._seconds: dict[int, str] = {}
 
     def to_event(self, inbound: Inbound, entry: Entry, wall: float, replyby: float | None) -> Event:
         """The CloudEvent of a message.
@@ -56,43 +56,54 @@ class Mapper:
             replyby: when the device stops waiting, by the same clock; None: it does not wait.
         """
         chance = self._chance.take()
-        key = inbound.repeat_key
-        attributes = {
-            "specversion": contract.SPECVERSION,
+        key, name = inbound.repeat_key, inbound.type
+        time, later = self._times(wall, replyby)
+        own = {
             "id": chance[:32] if key is None else self._id(key, inbound.repeat_window, entry.endpoint.name, wall),
-            "source": self._source,
-            "type": inbound.type,
-            "time": self._time(wall),
+            "time": time,
             "datacontenttype": inbound.content_type or contract.OCTET_STREAM,
+            contract.REPLYTO: f"{entry.replyto}{inbound.exchange}",
+            contract.TRACEPARENT: f"00-{chance[32:64]}-{chance[64:]}-01",
         }
         if inbound.subject is not None:
-            attributes["subject"] = inbound.subject
-        if inbound.event is not None:
-            attributes.update(_own(inbound.event))
-        attributes |= entry.attributes
-        attributes.update(inbound.attributes)
-        attributes[contract.REPLYTO] = f"{entry.replyto}{inbound.exchange}"
-        attributes[contract.TRACEPARENT] = f"00-{chance[32:64]}-{chance[64:]}-01"
-        if replyby is not None:
-            attributes[contract.REPLYBY] = self._time(replyby)
+            own["subject"] = inbound.subject
+        own.update(inbound.attributes)
+        if later is not None:
+            own[contract.REPLYBY] = later
         if inbound.expires is not None:
-            attributes["expirytime"] = self._time(wall + inbound.expires)
-        return Event(attributes, inbound.data)
+            own["expirytime"] = self._times(wall + inbound.expires, None)[0]
+        shared = entry.shared.get(name) or self._share(entry, name)
+        if inbound.event is None:
+            return Event(own, inbound.data, shared)
+        return Event(shared.attributes | own | _own(inbound.event), inbound.data)
+
+    def _share(self, entry: Entry, type: str) -> Shared:
+        """What all events of a session and type have in common, made at the first of them."""
+        attributes = {"specversion": contract.SPECVERSION, "source": self._source, "type": type}
+        shared = entry.shared[type] = Shared(attributes | session_attributes(entry.session))
+        return shared
 
     def _id(self, key: bytes, window: float, endpoint: str, wall: float) -> str:
         """Equal for the same message from any replica, different for any other."""
         bucket = int(wall // window) if window else 0
         return blake2b(f"{bucket} {endpoint} ".encode() + key, digest_size=16).hexdigest()
 
-    def _time(self, wall: float) -> str:
-        """RFC 3339 in UTC; the part up to the second is kept, since many messages share it."""
+    def _times(self, wall: float, later: float | None) -> tuple[str, str | None]:
+        """Two times as RFC 3339 in UTC, the second by whole seconds after the first."""
         second = int(wall)
-        prefix = self._prefixes.get(second)
-        if prefix is None:
-            if len(self._prefixes) >= 256:  # now, and some deadlines of now: few are ever in use
-                self._prefixes.clear()
-            prefix = self._prefixes[second] = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        return f"{prefix}{int((wall - second) * 1e6):06d}Z"
+        rest = f"{int((wall - second) * 1e6):06d}Z"
+        time = (self._seconds.get(second) or self._second(second)) + rest
+        if later is None:
+            return time, None
+        second += int(later - wall + 0.5)
+        return time, (self._seconds.get(second) or self._second(second)) + rest
+
+    def _second(self, second: int) -> str:
+        """A time up to its point, kept for the other messages of that second."""
+        if len(self._seconds) >= 256:  # now, and some deadlines of now: few are ever in use
+            self._seconds.clear()
+        text = self._seconds[second] = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return text
 
 
 class Chance:

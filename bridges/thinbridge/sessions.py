@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 from thinbridge import contract
+from thinbridge.events import Shared
 from thinbridge.protocols.base import Endpoint, Entropy, Session
 
 REMEMBERED: Final = 10_000
@@ -19,7 +20,7 @@ REMEMBERED: Final = 10_000
 class Entry:
     """One live session, as the rest of the bridge knows it."""
 
-    __slots__ = ("attributes", "endpoint", "open", "replyto", "session", "token")
+    __slots__ = ("endpoint", "open", "replyto", "session", "shared", "token")
 
     def __init__(self, endpoint: Endpoint, session: Session, token: str, base: str) -> None:
         self.endpoint = endpoint
@@ -27,7 +28,8 @@ class Entry:
         self.token = token
         self.replyto = f"{base}/r/{token}/"
         """Prefix of the session's reply addresses; the exchange's number follows."""
-        self.attributes = session_attributes(session)
+        self.shared: dict[str, Shared] = {}
+        """Event type → what all events of that type have in common (`mapping`); a protocol has few types."""
         self.open: dict[int, Any] = {}
         """Exchanges whose delivery, or whose answer by `replyto`, is still to come (`bridge.Exchange`)."""
 

@@ -79,7 +79,7 @@ def test_the_memory_of_seconds_is_bounded() -> None:
     one = mapper()
     times = [one.to_event(coap(), entry(), WALL + n, None).attributes["time"] for n in range(300)]
     assert times[299] == "2026-11-18T11:11:39.250000Z"
-    assert len(one._prefixes) < 257
+    assert len(one._seconds) < 257
     assert one.to_event(coap(), entry(), WALL + 299, None).attributes["time"] == times[299]
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.bridges.stubs import StubEndpoint, StubSession
 
 from thinbridge.protocols.base import Identity
-from thinbridge.sessions import REMEMBERED, Directory, Entry, Missing, session_attributes
+from thinbridge.sessions import REMEMBERED, Directory, Missing, session_attributes
 
 
 @pytest.fixture
@@ -62,4 +62,4 @@ def test_what_every_event_of_a_session_says() -> None:
         "authid": "psk:pump-7",
     }
     session.identity = Identity("user", "ann")
-    assert Entry(StubEndpoint(), session, "t", "").attributes["authtype"] == "user"
+    assert session_attributes(session)["authtype"] == "user"

@@ -16,7 +16,7 @@ def build(sink: Sink, event: Event, content: Content, extra: str = "") -> bytes:
         extra: more header lines, each with its CRLF.
     """
     lines, body = encode(event, content)
-    trace = event.attributes.get(TRACEPARENT)
+    trace = event.own.get(TRACEPARENT)
     if (
         trace is not None and trace.isascii() and trace.isprintable()
     ):  # W3C Trace Context §3.2; the attribute repeats it
