@@ -89,7 +89,7 @@ def _measure(case: str, options: argparse.Namespace, load: list[str], progress: 
 
 def _start(case: str, command: Command, load: list[str], stack: ExitStack) -> tuple[Bridge, Load, int]:
     ours, others = cores()
-    devices = stack.enter_context(Load([*load, case], others))
+    devices = stack.enter_context(Load([*load, case, *(["spin"] if ours != others else [])], others))
     bridge = stack.enter_context(Bridge(command(case, devices.sink()), ours))
     return bridge, devices, bridge.port()
 

@@ -1,12 +1,14 @@
 /* Devices and their sink in one process, several times cheaper than any bridge between them.
  *
- *     load CASE                       coap, mqtt or udp
+ *     load CASE [spin]                coap, mqtt or udp
  *     stdout                          the sink's port, then one JSON object per round
  *     stdin                           a round per line: BRIDGE_PORT SECONDS; devices connect at the first
  *
  * `bench.py` compiles and runs it; `load.py` says and does the same where there is no compiler. A lane keeps one
  * message in flight. A message begins with its lane and its number in hex, so that the sink knows what it accepts and
- * a device whether its answer is the right one, and whether it came after the sink's 2xx. Linux, 127.0.0.1 only.
+ * a device whether its answer is the right one, and whether it came after the sink's 2xx. With a core to itself it spins
+ * during a round: if it slept, each send to it would first have to wake its core, which costs a bridge more than the
+ * send itself, and costs a slow bridge more often than a fast one. Linux, 127.0.0.1 only.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -46,7 +48,7 @@ static struct shape { const char *name; int devices, window, size, stream; } SHA
     {"coap", 64, 1, 32, 0}, {"mqtt", 16, 4, 64, 1}, {"udp", 64, 1, 64, 0}};
 static struct shape *shape;
 static struct lane lanes[MAX_LANES];
-static int poller, sending, unanswered;
+static int poller, sending, unanswered, spin;
 static long posts, messages, lost, wrong, early, repeated;
 static float *latencies;
 static size_t room;
@@ -259,7 +261,7 @@ static void give_up_old(double time) {
 
 static void turn(void) {
     struct epoll_event events[256];
-    int n = epoll_wait(poller, events, 256, 50);
+    int n = epoll_wait(poller, events, 256, spin ? 0 : 50);
     for (int i = 0; i < n; i++) {
         struct source *source = events[i].data.ptr;
         source->ready(source);
@@ -297,9 +299,10 @@ static void run(double seconds) {
 }
 
 int main(int argc, char **argv) {
-    for (size_t i = 0; argc == 2 && i < sizeof SHAPES / sizeof *SHAPES; i++)
+    for (size_t i = 0; argc >= 2 && i < sizeof SHAPES / sizeof *SHAPES; i++)
         if (!strcmp(argv[1], SHAPES[i].name)) shape = &SHAPES[i];
-    if (!shape) return fprintf(stderr, "usage: load coap|mqtt|udp\n"), 2;
+    if (!shape) return fprintf(stderr, "usage: load coap|mqtt|udp [spin]\n"), 2;
+    spin = argc == 3 && !strcmp(argv[2], "spin");
     poller = epoll_create1(0);
     printf("%d\n", open_sink());
     fflush(stdout);

@@ -1,7 +1,7 @@
 """`load.c` for machines without a C compiler: the same arguments, lines and rounds, in Python on uvloop.
 
 It costs about as much as a bridge does, so that messages per second say little; CPU per message of the bridge is
-still right, since the bridge has a core of its own.
+still right, since the bridge has a core of its own. It is too busy to sleep, so `spin` means nothing to it.
 """
 
 import asyncio
