@@ -13,11 +13,11 @@ Found through the registry; driven by `thinbridge.shells.datagram`.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from thinbridge import contract
-from thinbridge.errors import DecodeError
+from thinbridge.errors import DecodeError, SettingsError
 from thinbridge.protocols.base import Entropy, EventType, Path, Protocol, Stateless, Transport
 from thinbridge.protocols.coap.codec import Message, compose, decode, empty, rejection
 from thinbridge.protocols.coap.codes import EMPTY, Type
@@ -53,10 +53,16 @@ class CoAPSettings:
     replies: int = 64
     """Responses of one peer that are kept for repeats: more than it can have open."""
     remembered_in_all: int = 500_000
-    """Requests that are remembered of all peers together: 2,000 a second for their 247 s, about 300 bytes each. Past
+    """Requests that are remembered of all peers together: 2,000 a second for their 247 s, about 320 bytes each. Past
     it each peer forgets its own oldest for a new one."""
     replies_in_all: int = 64 << 20
     """Bytes of responses kept for repeats, of all peers together. Past it each peer keeps its last one only."""
+
+    def __post_init__(self) -> None:
+        """Check that there is room for something."""
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise SettingsError(field.name, getattr(self, field.name), "a number above 0")
 
 
 class CoAP(Protocol):

@@ -6,7 +6,7 @@ for a new one, and a new one is never refused for lack of memory. Past a bound t
 own oldest, so that none can push out what another needs.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from typing import Final
 
 from thinbridge.protocols.coap.codec import Message
@@ -22,9 +22,11 @@ NON_LIFETIME: Final = 145.0
 class Entry:
     """One request: while it is open, and remembered afterwards."""
 
-    __slots__ = ("acknowledged", "digest", "exchange", "expires", "mid", "reply", "request", "token", "type")
+    __slots__ = ("acknowledged", "digest", "due", "exchange", "expires", "mid", "reply", "request", "token", "type")
 
-    def __init__(self, exchange: int, message: Message, request: Request, digest: int, now: float) -> None:
+    def __init__(
+        self, exchange: int, message: Message, request: Request, digest: int, now: float, ack_delay: float
+    ) -> None:
         self.exchange = exchange
         self.type = message.type
         self.mid = message.mid
@@ -33,11 +35,13 @@ class Entry:
         """None: it is answered."""
         self.digest = digest
         """Tells a repeat from another message with the same Message ID: a device that rebooted starts anew."""
+        self.due = now + ack_delay
+        """When it is to be acknowledged, if it is not answered by then."""
         self.expires = now + (EXCHANGE_LIFETIME if message.type == Type.CON else NON_LIFETIME)
         self.reply: bytes | None = None
         """The ACK with the response, for repeats; None: it has none, they hear the empty ACK; empty: let go of."""
-        self.acknowledged = False
-        """No ACK of it may carry the response any more."""
+        self.acknowledged = message.type != Type.CON
+        """No ACK of it may carry the response, or may no more."""
 
 
 class Shared:
@@ -70,8 +74,9 @@ class Memory:
         self._max_entries, self._max_replies = entries, replies
         self._counters = counters
         self._by_mid: dict[int, Entry] = {}
-        self._arrived: deque[Entry] = deque()  # all, in order
-        self._stored: deque[Entry] = deque()  # with a reply, in order of answer
+        # Lists, not deques: taking the first of some hundred costs nothing, and an empty deque has 600 bytes.
+        self._arrived: list[Entry] = []  # all, in order
+        self._stored: list[Entry] = []  # with a reply, in order of answer
 
     def known(self, mid: int, digest: int, now: float) -> Entry | None:
         """The request that a message repeats; None: it is new."""
@@ -112,7 +117,7 @@ class Memory:
         shared.octets += len(reply)
         stored.append(entry)
         while len(stored) > self._max_replies or (shared.octets > shared.max_octets and len(stored) > 1):
-            self._release(stored.popleft())
+            self._release(stored.pop(0))
 
     def _release(self, entry: Entry) -> None:
         if entry.reply:
@@ -127,12 +132,12 @@ class Memory:
         """Forget what is old enough; those that nobody has answered."""
         unanswered = []
         while self._arrived and self._arrived[0].expires <= now:
-            entry = self._arrived.popleft()
+            entry = self._arrived.pop(0)
             self._forget(entry)
             if entry.request is not None:
                 unanswered.append(entry)
         while self._stored and not self._stored[0].reply:
-            self._stored.popleft()
+            self._stored.pop(0)
         return unanswered
 
     def clear(self) -> None:

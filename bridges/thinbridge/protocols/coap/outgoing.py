@@ -3,7 +3,7 @@
 A session's separate responses; `device.coap` sends its request by it. Whose they are knows where they go.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from math import inf
 from typing import Final
 
@@ -48,7 +48,7 @@ class Outgoing:
         self._mid = int.from_bytes(entropy(2), "big")
         self.open: dict[int, Transmission] = {}
         """By Message ID: what is not acknowledged, and what waits for its turn."""
-        self._waiting: deque[Transmission] = deque()
+        self._waiting: list[Transmission] = []
 
     def next_mid(self) -> int:
         """A Message ID: one after another from a random one on, so that none comes again within 247 s (RFC 7252
@@ -76,7 +76,7 @@ class Outgoing:
     def _next(self, now: float) -> list[bytes]:
         out = []
         while self._waiting and len(self.open) - len(self._waiting) < self._nstart:
-            transmission = self._waiting.popleft()
+            transmission = self._waiting.pop(0)
             chance = int.from_bytes(self._entropy(2), "big") / 65536
             transmission.timeout = ACK_TIMEOUT * (1 + (ACK_RANDOM_FACTOR - 1) * chance)
             transmission.due = now + transmission.timeout

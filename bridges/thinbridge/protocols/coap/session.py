@@ -4,7 +4,6 @@ A request is reported once. Its answer goes out piggybacked if it comes within `
 empty ACK and, later, one separate response that is retransmitted until it is acknowledged. Made by `CoAP.open`.
 """
 
-from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
@@ -44,8 +43,7 @@ class CoAPSession(Session):
         who = f"{path.identity.kind}:{path.identity.name}" if path.identity else self.peer
         self._who = f"{len(who)} {who} ".encode()
         self._exchanges = 0
-        self._open: dict[int, Entry] = {}  # requests that wait for their answers
-        self._unacknowledged: deque[tuple[float, Entry]] = deque()  # when their empty ACK is due
+        self._open: dict[int, Entry] = {}  # requests that wait for their answers, in order of arrival
         self._memory = Memory(protocol.shared, self._settings.remembered, self._settings.replies, protocol.counters)
         self._outgoing = Outgoing(protocol.entropy, protocol.counters, self._settings.nstart)
         self._sweep = now + EXCHANGE_LIFETIME
@@ -54,7 +52,7 @@ class CoAPSession(Session):
         self._reading: Request  # of what was asked last
         self._pushes = 0
         self._draining = False
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._out: list[Sent] = []
 
     # --- From the device --------------------------------------------------------------------------------------
@@ -94,11 +92,9 @@ class CoAPSession(Session):
             self._refuse(message, refused)
             return
         self._exchanges = exchange = self._exchanges + 1
-        entry = self._open[exchange] = Entry(exchange, message, request, digest, now)
+        entry = self._open[exchange] = Entry(exchange, message, request, digest, now, self._settings.ack_delay)
         self._memory.add(entry)
         self.busy = True
-        if message.type == Type.CON:
-            self._unacknowledged.append((now + self._settings.ack_delay, entry))
         self._events.append(
             Inbound(
                 exchange,
@@ -186,7 +182,7 @@ class CoAPSession(Session):
 
     def _respond(self, entry: Entry, response: Response, now: float) -> None:
         code, options, payload = response
-        if entry.type == Type.CON and not entry.acknowledged:
+        if not entry.acknowledged:
             entry.acknowledged = True
             data = compose(Type.ACK, code, entry.mid, entry.token, options, payload)
             self._memory.store(entry, data)
@@ -202,7 +198,7 @@ class CoAPSession(Session):
     def _suppress(self, entry: Entry) -> None:
         """No response is wanted; a CON still gets its ACK (RFC 7967 §2.1)."""
         self._counters["no_response"] += 1
-        if entry.type == Type.CON and not entry.acknowledged:
+        if not entry.acknowledged:
             self._acknowledge(entry)
 
     def push(self, target: int | None, outbound: Outbound, now: float) -> int:
@@ -235,7 +231,7 @@ class CoAPSession(Session):
 
     def next_event(self) -> Event | None:
         """Requests, and the outcomes of pushes."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def data_to_send(self) -> Sequence[Sent]:
         """Datagrams."""
@@ -247,21 +243,18 @@ class CoAPSession(Session):
     def next_timer(self) -> float:
         """The first of: an empty ACK that is due, a retransmission, the next sweep."""
         when = self._sweep
-        waiting = self._unacknowledged
-        while waiting and waiting[0][1].acknowledged:
-            waiting.popleft()
-        if waiting and waiting[0][0] < when:
-            when = waiting[0][0]
+        for entry in self._open.values():
+            if not entry.acknowledged:
+                when = min(when, entry.due)
+                break
         if self._outgoing.open and (due := self._outgoing.due()) < when:
             when = due
         return when
 
     def handle_timer(self, now: float) -> None:
         """Acknowledge, retransmit, forget; a session without memory is over."""
-        waiting = self._unacknowledged
-        while waiting and waiting[0][0] <= now:
-            _, entry = waiting.popleft()
-            if not entry.acknowledged:
+        for entry in self._open.values():
+            if not entry.acknowledged and entry.due <= now:
                 self._acknowledge(entry)
         self._send_all(self._outgoing.handle_timer(now))
         if self._sweep <= now:

@@ -1,8 +1,11 @@
 """The endpoint: addresses that nothing has proven, no room, and what every protocol promises."""
 
+from dataclasses import fields
+
 import pytest
 from tests.bridges.protocols.coap.bench import DEVICE, STRANGER, Bench, ask
 
+from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Outcome, Reply
 from thinbridge.protocols.coap import CoAP, CoAPSettings
 from thinbridge.protocols.coap.codec import encode
@@ -74,6 +77,12 @@ def test_no_room() -> None:
     assert bench.send(bytes.fromhex("40001234"))[0].type == Type.RST
     assert bench.send(bytes.fromhex("40011234ff"))[0].type == Type.RST
     assert bench.send(bytes.fromhex("60001234")) == []
+
+
+@pytest.mark.parametrize("key", [field.name for field in fields(CoAPSettings)])
+def test_settings_leave_room_for_something(key: str) -> None:
+    with pytest.raises(SettingsError, match=f"{key}: 0: a number above 0"):
+        CoAPSettings(**{key: 0})
 
 
 def test_multicast_is_not_spoken() -> None:

@@ -11,7 +11,7 @@ from thinbridge.protocols.coap.request import read
 
 def entry(mid: int, now: float = 0.0, type: int = Type.CON, answered: bool = True) -> Entry:
     message = ask(mid, type=type)
-    one = Entry(mid, message, read(message, "peer"), mid * 1000, now)
+    one = Entry(mid, message, read(message, "peer"), mid * 1000, now, 1.0)
     if answered:
         one.request = None
     return one
