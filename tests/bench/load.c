@@ -7,8 +7,8 @@
  * `bench.py` compiles and runs it; `load.py` says and does the same where there is no compiler. A lane keeps one
  * message in flight. A message begins with its lane and its number in hex, so that the sink knows what it accepts and
  * a device whether its answer is the right one, and whether it came after the sink's 2xx. With a core to itself it spins
- * during a round: if it slept, each send to it would first have to wake its core, which costs a bridge more than the
- * send itself, and costs a slow bridge more often than a fast one. Linux, 127.0.0.1 only.
+ * during a round: if it slept, a send to it would first have to wake its core, and a slow bridge would pay for that more
+ * often than a fast one, which keeps it busy. Linux, 127.0.0.1 only.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
