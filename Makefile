@@ -4,8 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# asyncio's debug mode and all warnings, for everybody who runs a test
-export PYTHONWARNDEFAULTENCODING = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check style types arrows cover fuzz bench peers clean
@@ -17,7 +15,7 @@ run: $(VENV)/.ready-run  ## bridges and a function behind them, on this machine 
 	@exec $(BIN)/thinbridge dev functions/examples/echo --demo $(ARGS)
 
 test: check  ## style, types, arrows and all tests
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -X dev -m pytest -n auto --dist worksteal $(ARGS)
 
 check: style types arrows  ## all but the tests
 

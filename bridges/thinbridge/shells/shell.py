@@ -50,7 +50,7 @@ class ShellLimits:
 
     sessions: int = 100_000
     """Live sessions. About 1 kB each, so 100 MB; the silent ones that are not busy are evicted first."""
-    connections_per_address: int = 1024
+    connections_per_address: int = 512
     """Open connections from one address (streams). A gateway or a NAT is one address, and may carry hundreds."""
     write_buffer: int = 1 << 20
     """Bytes that may wait for a device that reads too slowly; past it the connection is reset."""

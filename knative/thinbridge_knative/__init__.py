@@ -1,0 +1,1 @@
+"""The control plane: the `Bridge` resource, its controller, and `kn bridge`."""
