@@ -41,7 +41,7 @@ every network."""
 MAX_DIAGNOSTIC: Final = 128
 """Bytes of a diagnostic payload: it is for people (RFC 7252 §5.5.2)."""
 
-BUSY: Final[Response] = (SERVICE_UNAVAILABLE, [(Option.MAX_AGE, b"\1")], b"")
+BUSY: Final[Response] = (SERVICE_UNAVAILABLE, ((Option.MAX_AGE, b"\1"),), b"")
 """5.03: not taken, for reasons that may be over in a second: other requests are open, this bridge is about to end."""
 
 
