@@ -22,7 +22,7 @@ EMPTY: Final = 0
 METHODS: Final = {1: "GET", 2: "POST", 3: "PUT", 4: "DELETE", 5: "FETCH", 6: "PATCH", 7: "iPATCH"}
 """RFC 7252 §5.8 and RFC 8132."""
 
-GET, POST, PUT, DELETE, FETCH = 1, 2, 3, 4, 5
+GET, POST, DELETE, FETCH = 1, 2, 4, 5
 
 
 def code(text: str) -> int:
