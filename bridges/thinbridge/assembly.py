@@ -30,7 +30,7 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
         DeliveryLimits(deliveries=settings.limits.deliveries),
         overrides=settings.ce_overrides,
         token_file=OIDC_TOKEN,
-        observe=lambda verdict, seconds: recorder.delivery(verdict.value, seconds),
+        observe=lambda verdict, seconds: recorder.delivery(verdict._value_, seconds),
     )
     bridge = Bridge(
         endpoints,
