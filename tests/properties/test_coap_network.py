@@ -39,17 +39,12 @@ def talk(seed: int, *, confirmable: bool, patience: float) -> World:
 
 @pytest.mark.parametrize("confirmable", [True, False])
 def test_each_request_is_delivered_once_and_its_answer_is_true(confirmable: bool) -> None:
-    asked = delivered = answered = late = 0
+    asked = delivered = answered = 0
     for seed in range(SEEDS):
         world = talk(seed, confirmable=confirmable, patience=200.0 if confirmable else 20.0)
         deliveries = Counter(message for message, _ in world.ledger.started)
         twice = [message for message, count in deliveries.items() if count > 1]
-        if seed % 2:
-            # Nothing is kept of a request that is challenged. A copy that the network held back until its address
-            # was proven by another is a message that was never seen, and it is delivered, under an id of its own.
-            late += len(twice)
-        else:
-            assert not twice, f"seed {seed}: a request was delivered twice"
+        assert not twice, f"seed {seed}: a request was delivered twice"
         assert not world.ledger.restarted, f"seed {seed}: a key was delivered twice"
         assert not world.ledger.unexpected, f"seed {seed}"
         assert all(taken for _, _, taken in world.answered), f"seed {seed}: an exchange was not open when answered"
@@ -57,7 +52,6 @@ def test_each_request_is_delivered_once_and_its_answer_is_true(confirmable: bool
         asked += len(world.ledger.sent)
         delivered += len(deliveries)
         answered += len(world.ledger.told)
-    assert late < 0.02 * asked
     if confirmable:
         # Five transmissions each way: (1 - 0.49) ** 5 of the exchanges fail, Echo and the separate response besides.
         assert delivered / asked > 0.93

@@ -29,6 +29,11 @@ from thinbridge.protocols.coap.session import CoAPSession
 __all__ = ["CoAP", "CoAPSession", "CoAPSettings"]
 
 
+CHALLENGED = 4096
+"""How many challenged requests are known again, of all strangers together: a copy that the network held back is rare,
+and comes within seconds."""
+
+
 @dataclass(frozen=True)
 class CoAPSettings:
     """Keys of a `coap://` listener."""
@@ -81,6 +86,7 @@ class CoAP(Protocol):
         super().__init__(settings, entropy, name)
         self.shared = Shared(settings.remembered_in_all, settings.replies_in_all)
         self._echo = Echo(entropy)
+        self._challenged: dict[tuple[Hashable, int], None] = {}  # in order; hashes of datagrams, nothing else of them
         self.proven: set[Hashable] = set()
         """Keys of live sessions whose address an Echo has proven."""
 
@@ -101,8 +107,23 @@ class CoAP(Protocol):
             return message
         if self._echo.proves(message, path.peer, now):
             return key
+        self._challenged[key, hash(data)] = None
+        if len(self._challenged) > CHALLENGED:
+            del self._challenged[next(iter(self._challenged))]
+        return Stateless(self._challenge(message, path, now))
+
+    def _challenge(self, message: Message, path: Path, now: float) -> bytes:
         self.counters["challenged"] += 1
-        return Stateless(self._echo.challenge(message, path.peer, now))
+        return self._echo.challenge(message, path.peer, now)
+
+    def held_back(self, message: Message, data: bytes, path: Path, now: float) -> bytes | None:
+        """What a request of a proven peer hears that is only a late copy of one that was challenged; None: it is not.
+
+        Its device has sent it anew with its Echo by then: delivering the copy as well would be delivering it twice.
+        """
+        if path.verified or ((path.peer, path.local), hash(data)) not in self._challenged:
+            return None
+        return self._challenge(message, path, now)
 
     def full(self, data: bytes, path: Path, now: float) -> Stateless | None:
         """5.03 for a request for which there is no session: no room, or the bridge is about to end."""

@@ -86,6 +86,10 @@ class CoAPSession(Session):
         if known is not None:
             self._repeated(known)
             return
+        challenge = self._protocol.held_back(message, data, self._path, now)
+        if challenge is not None:
+            self._send(challenge)
+            return
         try:
             request = self._read(message, data)
         except Refused as refused:

@@ -7,7 +7,7 @@ from tests.bridges.protocols.coap.bench import DEVICE, STRANGER, Bench, ask
 
 from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Outcome, Reply
-from thinbridge.protocols.coap import CoAP, CoAPSettings
+from thinbridge.protocols.coap import CHALLENGED, CoAP, CoAPSettings
 from thinbridge.protocols.coap.codec import encode
 from thinbridge.protocols.coap.codes import SERVICE_UNAVAILABLE, UNAUTHORIZED, Option, Type
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME
@@ -47,6 +47,24 @@ def test_who_sends_the_echo_back_is_known_while_its_session_lives() -> None:
     bench.wait(EXCHANGE_LIFETIME + 1)
     assert not bench.core.proven
     prove(bench)
+
+
+def test_a_late_copy_of_a_challenged_request_is_not_delivered() -> None:
+    bench = Bench(STRANGER)
+    prove(bench, mid=10)
+    bench.answer()
+    (challenge,) = bench.send(ask(10))  # the network held it back
+    assert challenge.code == UNAUTHORIZED
+    assert len(bench.messages) == 1
+    assert bench.send(ask(10, payload=b"another")) == []
+    assert len(bench.messages) == 2
+
+
+def test_what_is_known_of_challenged_requests_is_bounded() -> None:
+    bench = Bench(STRANGER)
+    for mid in range(CHALLENGED + 10):
+        bench.core.locate(encode(ask(mid)), STRANGER, 0.0)
+    assert len(bench.core._challenged) == CHALLENGED
 
 
 @pytest.mark.parametrize("payload", [b"", b"x" * 40])
