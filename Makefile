@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check style types arrows cover fuzz bench peers clean
+.PHONY: help run test check style types arrows cover fuzz e2e bench peers clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.ready-run  ## bridges and a function behind them, on this machine (ARGS="--cold-start 5 --idle 5")
 	@exec $(BIN)/thinbridge dev functions/examples/echo --demo $(ARGS)
@@ -34,6 +34,9 @@ cover: $(VENV)/.ready  ## branch coverage of each protocol core by its own tests
 
 fuzz: $(VENV)/.ready  ## a million mutated inputs per codec (ARGS="--count 20000 --protocol coap")
 	@$(BIN)/python tests/fuzz.py $(ARGS)
+
+e2e: $(VENV)/.ready  ## the bridge on the Knative cluster that KUBECONFIG names (ARGS="-k rollout")
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
 
 bench: $(VENV)/.ready  ## CPU per message, beside the floor and an aiocoap + aiohttp script
 	@$(BIN)/python tests/bench/bench.py $(ARGS)

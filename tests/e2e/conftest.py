@@ -1,0 +1,72 @@
+"""What the end-to-end tests share: a cluster with Knative, the images, a namespace each, and the table of times.
+
+`KUBECONFIG` names the cluster. Without one they are skipped on a laptop, and fail in CI.
+"""
+
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from tests.e2e.cluster import ROOT, Space, missing, run
+
+TABLE = pytest.StashKey[list[tuple[str, str]]]()
+Record = Callable[[str, str], None]
+"""Notes a measurement: what, and how much; the table is printed at the end."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images under test, by their full names."""
+
+    bridge: str
+    echo: str
+    thermostat: str
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if rows := config.stash[TABLE]:
+        terminalreporter.section("measured")
+        for what, much in rows:
+            terminalreporter.write_line(f"| {what} | {much} |")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> None:
+    """There is one; said once for all tests."""
+    if reason := missing():
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def images(cluster: None) -> Images:
+    """Built from this checkout and loaded into the cluster; what has not changed comes from the builder's cache."""
+    said = run("sh", ROOT / "tests/e2e/images.sh", seconds=600)
+    names = dict(re.findall(r"^export E2E_(\w+)_IMAGE=(.+)$", said, re.MULTILINE))
+    return Images(names["BRIDGE"], names["ECHO"], names["THERMOSTAT"])
+
+
+@pytest.fixture
+def space(cluster: None, request: pytest.FixtureRequest) -> Iterator[Space]:
+    """A namespace of the test's own; it goes in the background."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:40].strip("-")
+    space = Space(f"e2e-{words}-{uuid.uuid4().hex[:5]}")
+    run("kubectl", "create", "namespace", space.name)
+    try:
+        yield space
+    finally:
+        run("kubectl", "delete", "namespace", space.name, "--wait=false")
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Record:
+    """The table of measurements, which docs/knative.md keeps."""
+    return lambda what, much: request.config.stash[TABLE].append((what, much))

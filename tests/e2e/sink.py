@@ -1,0 +1,84 @@
+"""A function for the tests that remembers what it was sent; runs in the cluster, on nothing but Python.
+
+GET /events      every event's attributes and data, in order, as JSON
+POST /push       {"to": replyto, "data": "text"}: POSTs the text there; answers {"status": number}
+POST anything    an event; $ANSWER says what becomes of it: `accept` 202, `echo` its own data,
+                 `replyto` 202, and its data, in capitals, by its replyto
+"""
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+ANSWER = os.environ.get("ANSWER", "accept")
+events: list[dict[str, str]] = []
+
+
+def push(to: str, data: bytes) -> int:
+    """POST plain text to a session; the status that says what became of it."""
+    request = urllib.request.Request(to, data, {"content-type": "text/plain"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+class Sink(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """What was sent so far."""
+        self.answer(200, json.dumps(events).encode(), "application/json")
+
+    def do_POST(self) -> None:
+        """An event, or an order to push."""
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path == "/push":
+            order = json.loads(body)
+            status = push(order["to"], order["data"].encode())
+            self.answer(200, json.dumps({"status": status}).encode(), "application/json")
+            return
+        event = self.event(body)
+        events.append(event)
+        if ANSWER == "echo":
+            self.answer(200, event["data"].encode(), "text/plain")
+            return
+        self.answer(202)
+        if ANSWER == "replyto":
+            event["pushed"] = str(push(event["replyto"], event["data"].upper().encode()))
+
+    def event(self, body: bytes) -> dict[str, str]:
+        """Attributes and data, from either content mode."""
+        if self.headers.get("content-type", "").startswith("application/cloudevents"):
+            structured = json.loads(body)
+            data = base64.b64decode(structured.pop("data_base64", "")).decode()
+            return {name: str(value) for name, value in structured.items()} | {"data": data}
+        attributes = {name.lower()[3:]: value for name, value in self.headers.items() if name.lower().startswith("ce-")}
+        return attributes | {"data": body.decode()}
+
+    def answer(self, status: int, body: bytes = b"", content_type: str = "text/plain") -> None:
+        """Send the answer."""
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """No access log."""
+
+
+class Server(ThreadingHTTPServer):
+    """With room for a burst of new connections."""
+
+    request_queue_size = 512
+
+
+Server(("", int(os.environ.get("PORT", "8080"))), Sink).serve_forever()
