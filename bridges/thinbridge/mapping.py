@@ -72,7 +72,9 @@ class Mapper:
             own[contract.REPLYBY] = later
         if inbound.expires is not None:
             own["expirytime"] = self._times(wall + inbound.expires, None)[0]
-        shared = entry.shared.get(name) or self._share(entry, name)
+        shared = entry.shared
+        if shared is None or shared.attributes["type"] != name:
+            shared = self._share(entry, name)
         if inbound.event is None:
             return Event(own, inbound.data, shared)
         return Event(shared.attributes | own | _own(inbound.event), inbound.data)
@@ -80,7 +82,7 @@ class Mapper:
     def _share(self, entry: Entry, type: str) -> Shared:
         """What all events of a session and type have in common, made at the first of them."""
         attributes = {"specversion": contract.SPECVERSION, "source": self._source, "type": type}
-        shared = entry.shared[type] = Shared(attributes | session_attributes(entry.session))
+        shared = entry.shared = Shared(attributes | session_attributes(entry.session))
         return shared
 
     def _id(self, key: bytes, window: float, endpoint: str, wall: float) -> str:

@@ -28,8 +28,8 @@ class Entry:
         self.token = token
         self.replyto = f"{base}/r/{token}/"
         """Prefix of the session's reply addresses; the exchange's number follows."""
-        self.shared: dict[str, Shared] = {}
-        """Event type → what all events of that type have in common (`mapping`); a protocol has few types."""
+        self.shared: Shared | None = None
+        """What its events have in common (`mapping`), of the type that it sent last: nearly all are of one."""
         self.open: dict[int, Any] = {}
         """Exchanges whose delivery, or whose answer by `replyto`, is still to come (`bridge.Exchange`)."""
 

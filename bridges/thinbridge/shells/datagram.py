@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Hashable, Mapping
+from typing import cast
 
 from thinbridge.errors import ListenError
 from thinbridge.protocols.base import LISTENER, Address, OnEvent, Path, Session, Stateless
@@ -43,9 +44,12 @@ class DatagramShell(Shell):
         self._task = self._loop.create_task(self._start())
 
     async def _start(self) -> None:
-        self._transport, _ = await self._loop.create_datagram_endpoint(
-            lambda: _Receiver(self, self._local, LISTENER), sock=self._sock
-        )
+        receiver = _Receiver(self, self._local, LISTENER)
+        await self._loop.create_datagram_endpoint(lambda: receiver, sock=self._sock)
+
+    def started(self, transport: asyncio.DatagramTransport) -> None:
+        """The listener can send; called before it reads what waited since it was bound, which may want an answer."""
+        self._transport = transport
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -153,6 +157,10 @@ class _Receiver(asyncio.DatagramProtocol):
 
     def __init__(self, shell: DatagramShell, local: Address, number: int) -> None:
         self._shell, self._local, self._number = shell, local, number
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._number == LISTENER:
+            self._shell.started(cast("asyncio.DatagramTransport", transport))
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         self._shell.received(data, addr, self._local, self._number)
