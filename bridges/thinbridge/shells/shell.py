@@ -49,8 +49,8 @@ class ShellLimits:
     """What one endpoint may hold."""
 
     sessions: int = 100_000
-    """Live sessions, the directory's part included: 2.6 kB of UDP, 4.6 kB of CoAP with a remembered request. When there are
-    so many, the one that is silent for longest and not busy is evicted."""
+    """Live sessions: 2.6 kB each of UDP, 4.6 kB of CoAP with a request remembered, the directory's part included. When
+    there are so many, the one that is silent for longest and not busy is evicted."""
     connections_per_address: int = 512
     """Open connections from one address (streams). A gateway or a NAT is one address, and may carry hundreds."""
     write_buffer: int = 1 << 20
