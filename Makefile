@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check style types arrows cover fuzz e2e bench peers clean
+.PHONY: help run test check style types arrows cover fuzz e2e bench images peers clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ e2e: $(VENV)/.ready  ## the bridge on the Knative cluster that KUBECONFIG names 
 
 bench: $(VENV)/.ready  ## CPU per message, beside the floor and an aiocoap + aiohttp script
 	@$(BIN)/python tests/bench/bench.py $(ARGS)
+
+images:  ## build the images with docker, podman or buildah (ENGINE=… PREFIX=registry.example/me/ TAG=…)
+	@ENGINE="$(ENGINE)" PREFIX="$(PREFIX)" TAG="$(TAG)" EXAMPLES="$(EXAMPLES)" knative/images.sh
 
 peers:  ## install the independent peers of the interop tests (Debian, as root)
 	@sh tests/interop/install-peers.sh
