@@ -46,11 +46,11 @@ def test_an_answer_before_the_sink_s_is_seen(kind: str, tmp_path: Path) -> None:
     """An echo that asks nobody: what a bridge must never be."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as echo:
         echo.bind(("127.0.0.1", 0))
-        echo.settimeout(0.5)
+        echo.settimeout(2)
         thread = threading.Thread(target=_echo, args=(echo,))
-        thread.start()
         with Load([*(compiled(str(tmp_path)) if kind == "c" else IN_PYTHON), "udp"], 0) as load:
             load.sink()
+            thread.start()
             counted = load.round(echo.getsockname()[1], 1.0)
         thread.join(5)
     assert counted["posts"] == 0
