@@ -1,35 +1,26 @@
-#!/usr/bin/env sh
+#!/bin/sh
 # Build the images of the end-to-end tests and hand them to the cluster; prints `export` lines with their names.
 #
 # With E2E_CLUSTER, the folder of a cluster that has its own builder (`image NAME:TAG CONTEXT OPTIONS`), that is used;
-# else docker or podman build, and kind or minikube load, if the current context is one of theirs. A cluster with a
-# registry: set E2E_BRIDGE_IMAGE, E2E_ECHO_IMAGE and E2E_THERMOSTAT_IMAGE, and this builds nothing.
+# else whatever `make images` finds, and kind or minikube load them, if the current context is one of theirs. A cluster
+# with a registry: set E2E_BRIDGE_IMAGE, E2E_ECHO_IMAGE and E2E_THERMOSTAT_IMAGE, and this builds nothing.
 set -eu
 cd "$(dirname "$0")/../.."
+prefix=dev.local/thinbridge-
 tag=e2e
-
-# build NAME OPTIONS...: an image of this repository.
-build() {
-    name=$1
-    shift
-    if [ -n "${E2E_CLUSTER:-}" ]; then
-        "$E2E_CLUSTER/image" "$name:$tag" . "$@" >&2
-        return
-    fi
-    tool=$(command -v docker || command -v podman) || { echo "error: neither docker nor podman is there" >&2; exit 1; }
-    "$tool" build --tag "dev.local/$name:$tag" "$@" . >&2
-    case $(kubectl config current-context) in
-    kind-*) kind load docker-image --name "$(kubectl config current-context | cut -c6-)" "dev.local/$name:$tag" >&2 ;;
-    minikube) minikube image load "dev.local/$name:$tag" >&2 ;;
-    esac
-}
+examples="echo thermostat"
 
 if [ -z "${E2E_BRIDGE_IMAGE:-}" ]; then
-    build thinbridge-bridge --file Dockerfile
-    for example in echo thermostat; do
-        build "thinbridge-function-$example" --file functions/Dockerfile --build-arg "EXAMPLE=$example"
+    [ -z "${E2E_CLUSTER:-}" ] || export ENGINE="$E2E_CLUSTER/image"
+    PREFIX=$prefix TAG=$tag EXAMPLES=$examples sh knative/images.sh >&2
+    context=$(kubectl config current-context)
+    for name in bridge $(printf 'function-%s ' $examples); do
+        case $context in
+        kind-*) kind load docker-image --name "${context#kind-}" "$prefix$name:$tag" >&2 ;;
+        minikube) minikube image load "$prefix$name:$tag" >&2 ;;
+        esac
     done
 fi
-echo "export E2E_BRIDGE_IMAGE=${E2E_BRIDGE_IMAGE:-dev.local/thinbridge-bridge:$tag}"
-echo "export E2E_ECHO_IMAGE=${E2E_ECHO_IMAGE:-dev.local/thinbridge-function-echo:$tag}"
-echo "export E2E_THERMOSTAT_IMAGE=${E2E_THERMOSTAT_IMAGE:-dev.local/thinbridge-function-thermostat:$tag}"
+echo "export E2E_BRIDGE_IMAGE=${E2E_BRIDGE_IMAGE:-${prefix}bridge:$tag}"
+echo "export E2E_ECHO_IMAGE=${E2E_ECHO_IMAGE:-${prefix}function-echo:$tag}"
+echo "export E2E_THERMOSTAT_IMAGE=${E2E_THERMOSTAT_IMAGE:-${prefix}function-thermostat:$tag}"

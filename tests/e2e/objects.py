@@ -1,5 +1,6 @@
 """Kubernetes objects that the tests set up: functions, sinks, and a bridge made by hand, without the controller."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,6 @@ import yaml
 from tests.e2e.cluster import Object
 
 HERE = Path(__file__).parent
-ALL_USERS = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True}
 
 
 def meta(name: str, **labels: str) -> Object:
@@ -89,13 +89,32 @@ def destination(kind: str, name: str) -> Object:
     return {"ref": {"apiVersion": version, "kind": word, "name": name}}
 
 
-def plain_bridge(image: str, name: str, to: Object, **pod: Any) -> list[Object]:
-    """A bridge without a controller, as docs/knative.md shows it: ConfigMap, Deployment, Service, SinkBinding."""
-    text = (HERE / "plain.yaml").read_text().replace("$NAME", name).replace("$IMAGE", image)
+PORTS = (5683, 1883, 9000, 8090)
+"""Of CoAP, MQTT, UDP and HTTP in `plain.yaml`."""
+
+
+def plain_bridge(
+    image: str, name: str, to: Object, mode: str = "request", pod: Object | None = None, ports: Sequence[int] = PORTS
+) -> list[Object]:
+    """A bridge without a controller, as `plain.yaml` has it: ConfigMap, Deployment, Service, SinkBinding.
+
+    Args:
+        image: the bridge's.
+        name: the bridge's, and its Service's.
+        to: its sink.
+        mode: what a device's answer waits for.
+        pod: more for the pod's spec.
+        ports: where it listens, in the order of `PORTS`; on the node's network they must be free.
+    """
+    text = (HERE / "plain.yaml").read_text()
+    for word, value in {"$NAME": name, "$IMAGE": image, "$MODE": mode}.items():
+        text = text.replace(word, value)
+    for usual, port in zip(PORTS, ports, strict=True):
+        text = text.replace(str(usual), str(port))
     objects: list[Object] = list(yaml.safe_load_all(text))
     for one in objects:
         if one["kind"] == "SinkBinding":
             one["spec"]["sink"] = to
         if one["kind"] == "Deployment":
-            one["spec"]["template"]["spec"] |= pod
+            one["spec"]["template"]["spec"] |= pod or {}
     return objects

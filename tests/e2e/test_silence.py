@@ -1,0 +1,65 @@
+"""A UDP device is silent for three minutes, then a function has something for it: what arrives, by each way in.
+
+conntrack forgets an idle UDP flow after 120 s (30 s, if nothing was answered). What is sent after that leaves by the
+pod's own address: a NAT between pod and device makes of it a datagram from somebody else. On the node's own network
+there is nothing to forget.
+"""
+
+import json
+import socket
+import time
+
+import pytest
+from tests.e2e.cluster import Space, node
+from tests.e2e.conftest import Images, Record
+from tests.e2e.objects import destination, plain_bridge, sink
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+
+SILENCE = 180
+
+
+class Device:
+    """A UDP socket that hears only the bridge it spoke to, as most devices have it."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.connect((node(), port))
+        self.socket.settimeout(2)
+
+    def hears(self) -> bytes | None:
+        """The next datagram, or none within two seconds."""
+        try:
+            return self.socket.recv(2048)
+        except TimeoutError:
+            return None
+
+
+def test_an_answer_after_three_minutes_of_silence(space: Space, images: Images, record: Record) -> None:
+    space.apply(*sink("function", images.bridge))
+    to = destination("svc", "function")
+    space.apply(*plain_bridge(images.bridge, "nodeport", to))
+    on_host = {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
+    space.apply(*plain_bridge(images.bridge, "onhost", to, pod=on_host, ports=(15683, 11883, 19000, 18090)))
+    space.ready("sinkbinding/nodeport-bridge", "sinkbinding/onhost-bridge")
+    for deployment in ("function", "nodeport-bridge", "onhost-bridge"):
+        space.rolled_out(deployment)
+    ways = {"NodePort": Device(space.node_port("nodeport", "udp")), "hostNetwork": Device(19000)}
+    for way, device in ways.items():
+        device.socket.send(way.encode())
+    space.eventually(lambda: len(space.fetch("function", "/events")) == len(ways))
+    replyto = {event["data"]: event["replyto"] for event in space.fetch("function", "/events")}
+
+    def push(way: str, text: str) -> tuple[int, bytes | None]:
+        said = json.loads(space.post("function", "/push", json.dumps({"to": replyto[way], "data": text})))
+        return said["status"], ways[way].hears()
+
+    for way in ways:
+        assert push(way, "now") == (200, b"now"), way
+    time.sleep(SILENCE)  # what is measured is the time itself
+    heard = {way: push(way, "late") for way in ways}
+    for way, (status, data) in heard.items():
+        record(f"UDP, {way}, a push after {SILENCE} s of silence", f"{status}, {'arrives' if data else 'is lost'}")
+    assert heard["hostNetwork"] == (200, b"late")
+    for device in ways.values():
+        device.socket.close()
