@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from types import ModuleType
 import pytest
 from tests.functions.apps import App, running
 
-from thinbridge_functions import Event
+from thinbridge_functions import Event, Pushed
 from thinbridge_functions.testing import call, coap, mqtt, udp
 
 EXAMPLES = Path(__file__).parents[2] / "functions" / "examples"
@@ -38,9 +39,10 @@ def apps(request: pytest.FixtureRequest) -> Iterator[dict[str, App]]:
 
 
 def test_every_example_can_be_deployed() -> None:
-    assert NAMES == ["echo", "plain_http", "slow_start", "thermostat"]
+    assert NAMES == ["answer_later", "echo", "plain_http", "slow_start", "thermostat"]
+    parts = {"main.py", "requirements.txt", "service.yaml", "README.md"}
     for name in NAMES:
-        assert {path.name for path in (EXAMPLES / name).iterdir()} >= {"main.py", "requirements.txt", "README.md"}
+        assert {path.name for path in (EXAMPLES / name).iterdir()} >= parts
 
 
 def test_every_example_is_typed() -> None:
@@ -97,6 +99,24 @@ def test_slow_start(apps: dict[str, App]) -> None:
     status, reply, _ = apps["slow_start"].post(udp(b"hi"))
     assert reply is not None
     assert (status, reply.text()[:18]) == (200, "ready after 0.3 s,")
+
+
+def test_answer_later_without_a_bridge_asks_for_the_event_again(apps: dict[str, App]) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        replyto = f"http://127.0.0.1:{nobody.getsockname()[1]}/r/t/1"
+        assert apps["answer_later"].post(mqtt("a/b", b"hi", replyto=replyto))[0] == 503
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [(Pushed.DELIVERED, 202), (Pushed.QUEUED, 202), (Pushed.GONE, 202), (Pushed.BUSY, 503), (Pushed.FAILED, 503)],
+)
+def test_answer_later(monkeypatch: pytest.MonkeyPatch, outcome: Pushed, status: int) -> None:
+    main = module_of(EXAMPLES / "answer_later" / "main.py")
+    outcomes = {b"hi": outcome}
+    monkeypatch.setattr(main, "push", lambda event, answer: outcomes[event.data] if answer == {"seen": 2} else None)
+    assert call(main.answer_later, mqtt("a/b", b"hi")).status == status
 
 
 def test_plain_http(apps: dict[str, App]) -> None:
