@@ -10,7 +10,7 @@ from thinbridge.inbox import Inbox, InboxLimits
 from thinbridge.protocols.base import Endpoint
 from thinbridge.routes import Route, Routes
 from thinbridge.settings import Listener, Settings
-from thinbridge.shells import SHELLS, ShellLimits
+from thinbridge.shells import SHELLS, Shell, ShellLimits
 from thinbridge.telemetry import Recorder, registry
 
 OIDC_TOKEN = "/oidc/token"
@@ -35,7 +35,7 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
     bridge = Bridge(
         endpoints,
         delivery,
-        Routes([_whole(route, settings) for route in settings.routes], _whole(settings.default_route, settings)),
+        _routes(settings),
         source=contract.source(settings.namespace, settings.name),
         replyto=settings.http.url,
         recorder=recorder,
@@ -51,14 +51,32 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
     return bridge
 
 
+def rebuild(bridge: Bridge, settings: Settings) -> None:
+    """Give a bridge that runs what can change while it does (`settings.RELOADED`); nothing that is open is touched."""
+    bridge.reroute(_routes(settings))
+    bridge.delivery.limits = replace(bridge.delivery.limits, deliveries=settings.limits.deliveries)
+    for endpoint in bridge.endpoints:
+        if isinstance(endpoint, Shell):
+            endpoint.limits = _shell_limits(settings)
+    if bridge.inbox is not None:
+        bridge.inbox.limits = InboxLimits(body=settings.limits.body)
+
+
+def _routes(settings: Settings) -> Routes:
+    return Routes([_whole(route, settings) for route in settings.routes], _whole(settings.default_route, settings))
+
+
 def _endpoint(listener: Listener, settings: Settings) -> Endpoint:
     core = listener.protocol(listener.options, os.urandom, listener.name)
-    limits = ShellLimits(
+    return SHELLS[core.transport](core, listener.name, listener.host, listener.port, _shell_limits(settings))
+
+
+def _shell_limits(settings: Settings) -> ShellLimits:
+    return ShellLimits(
         settings.limits.sessions,
         settings.limits.connections_per_address,
         trusted=settings.trusted_networks,
     )
-    return SHELLS[core.transport](core, listener.name, listener.host, listener.port, limits)
 
 
 def _whole(route: Route, settings: Settings) -> Route:

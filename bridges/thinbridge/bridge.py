@@ -144,6 +144,11 @@ class Bridge:
             endpoint.serve(self._on_event)
         self._ready = True
 
+    def reroute(self, routes: Routes) -> None:
+        """Take other routes from the next message on; what is on its way keeps its own."""
+        self.routes = routes
+        self._terms.clear()
+
     async def drain(self, seconds: float) -> bool:
         """Take nothing new, finish what was accepted; True if all of it was finished in time.
 

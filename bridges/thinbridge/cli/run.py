@@ -62,9 +62,12 @@ def run(
 
 def _run(flags: dict[str, Any], config: Path | None) -> int:
     from thinbridge.cli import serving, standing
-    from thinbridge.settings import load
+    from thinbridge.cli.rereading import Source
+    from thinbridge.settings import CONFIG, load
 
     with console.mistakes():
         settings = load(flags, os.environ, config)
     serving.log_as(settings)
-    return serving.serve(lambda stop: standing.stand(settings, stop))
+    file = config or (Path(named) if (named := os.environ.get(CONFIG)) else None)
+    source = Source(file, lambda: load(flags, os.environ, config)) if file else None
+    return serving.serve(lambda stop: standing.stand(settings, stop, source))

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
+from thinbridge.cli.rereading import Source, rereading
 from thinbridge.cli.serving import Stop
 from thinbridge.inbox import Inbox
 from thinbridge.protocols.base import Outbound, PushResult
@@ -16,8 +17,13 @@ from thinbridge.telemetry import fields
 log = logging.getLogger("thinbridge")
 
 
-async def stand(settings: Settings, stop: Stop) -> None:
+async def stand(settings: Settings, stop: Stop, source: Source | None = None) -> None:
     """Serve until `stop` says so; then drain.
+
+    Args:
+        settings: what the bridge is.
+        stop: when it ends.
+        source: the file that the settings came from, to be reread when it changes; None: there is none.
 
     Raises:
         SettingsError: a port is taken; nothing is left open.
@@ -29,7 +35,8 @@ async def stand(settings: Settings, stop: Stop) -> None:
     await bridge.start()
     try:
         _announce(bridge, settings)
-        await stop.wait()
+        async with rereading(bridge, settings, source):
+            await stop.wait()
         log.info("draining", extra=fields(seconds=settings.drain))
         if await bridge.drain(settings.drain):
             log.info("drained")

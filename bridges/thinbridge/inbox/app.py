@@ -119,7 +119,7 @@ class App:
     def __init__(self, gate: Gate, metrics: CollectorRegistry, limits: InboxLimits, counters: Counter[str]) -> None:
         self._gate = gate
         self._metrics = metrics
-        self._limits = limits
+        self.limits = limits
         self._counters = counters
         self._pushes = 0
         self._pages = {"/health/live": self._live, "/health/ready": self._ready, "/metrics": self._scrape}
@@ -147,7 +147,7 @@ class App:
             return Answer(200, headers=CONSENT)
         if method != "POST":
             return Answer(405, "use POST", headers=CONSENT[:1])
-        if self._pushes >= self._limits.pushes:
+        if self._pushes >= self.limits.pushes:
             self._counters["pushes_full"] += 1
             return FULL
         self._pushes += 1
@@ -171,14 +171,14 @@ class App:
             self._counters["malformed_event"] += 1
             return Answer(400, f"malformed: {error.reason}")
         try:
-            async with asyncio.timeout(self._limits.wait):
+            async with asyncio.timeout(self.limits.wait):
                 return PUSHED[await self._gate.post(token, exchange, outbound)]
         except TimeoutError:
             return WAITING
 
     async def _body(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes | Answer | None:
         """The whole body; or the refusal; or None: the client has left. Never holds more than the limit."""
-        limit = self._limits.body
+        limit = self.limits.body
         names = dict(headers)
         if int(names.get(b"content-length", b"0")) > limit:  # the parser has seen to it that these are digits
             # A client that asked first must not take the connection for usable: it never sends this body.
@@ -196,7 +196,7 @@ class App:
 
     def _too_large(self, headers: Headers = ()) -> Answer:
         self._counters["too_large"] += 1
-        return Answer(413, f"too large: at most {self._limits.body} bytes", headers=headers)
+        return Answer(413, f"too large: at most {self.limits.body} bytes", headers=headers)
 
     # --- Health, metrics ----------------------------------------------------------------------------------------
 

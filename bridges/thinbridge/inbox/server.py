@@ -43,8 +43,9 @@ class Inbox(Collector):
         self._host, self._port = host, port
         self._limits = limits or InboxLimits()
         self._floor = Floor(self._limits, self.counters)
+        self._app = App(gate, metrics, self._limits, self.counters)
         self._config = Config(
-            App(gate, metrics, self._limits, self.counters),
+            self._app,
             interface="asgi3",
             http=Connection,
             ws="none",
@@ -67,6 +68,15 @@ class Inbox(Collector):
     def connections(self) -> int:
         """How many are open."""
         return len(self._floor.connections)
+
+    @property
+    def limits(self) -> InboxLimits:
+        """What is taken; others hold from the next request, what a connection may send from the next connection."""
+        return self._app.limits
+
+    @limits.setter
+    def limits(self, limits: InboxLimits) -> None:
+        self._app.limits = self._floor.limits = limits
 
     async def start(self) -> None:
         """Bind and serve.

@@ -9,7 +9,18 @@
 """
 
 from thinbridge.settings.listen import Address, parse_address, parse_listen
-from thinbridge.settings.load import load
-from thinbridge.settings.model import Http, Limits, Listener, Settings
+from thinbridge.settings.load import CONFIG, load
+from thinbridge.settings.model import RELOADED, Http, Limits, Listener, Settings
 
-__all__ = ["Address", "Http", "Limits", "Listener", "Settings", "load", "parse_address", "parse_listen"]
+__all__ = [
+    "CONFIG",
+    "RELOADED",
+    "Address",
+    "Http",
+    "Limits",
+    "Listener",
+    "Settings",
+    "load",
+    "parse_address",
+    "parse_listen",
+]

@@ -17,6 +17,7 @@ from thinbridge.settings.model import Settings
 
 PREFIX: Final = "THINBRIDGE_"
 CONFIG: Final = "THINBRIDGE_CONFIG"
+"""The variable that names the file, where no flag does."""
 SERVICE_LINK: Final = re.compile(r"(.*_)?(SERVICE_HOST|SERVICE_PORT|PORT)(_.*)?")
 """What Kubernetes sets, after our prefix, in pods beside a Service `thinbridge` or `thinbridge-…`: none of ours."""
 SECTIONS: Final = ("http", "limits")

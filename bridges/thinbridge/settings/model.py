@@ -5,7 +5,7 @@ own keys are not in it: a listener's remaining keys are checked against its prot
 """
 
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -33,6 +33,9 @@ Terms = Annotated[Route, BeforeValidator(checks.route), AfterValidator(checks.nu
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(checks.network)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+
+RELOADED: Final = ("routes", "mode", "limits", "dead_letter")
+"""Keys that a running bridge rereads when its file changes; all others take a restart."""
 
 
 class Model(BaseModel):
