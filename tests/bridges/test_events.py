@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from thinbridge import events
 from thinbridge.errors import DecodeError
-from thinbridge.events import Event, decode, encode, is_attribute_name
+from thinbridge.events import Event, Shared, decode, encode, is_attribute_name
 from thinbridge.routes import Content
 
 REQUIRED = {"specversion": "1.0", "id": "1", "source": "/bridges/b", "type": "dev.thinbridge.udp.datagram"}
@@ -362,3 +362,29 @@ def test_what_headers_have_no_room_for_goes_structured(length: int, binary: bool
     assert ("ce-id: 1" in lines) is binary
     assert (body == b"\x00") is binary
     assert "ce-id: 1" in encode(event, Content.BINARY)[0]
+
+
+# --- What many events have in common -------------------------------------------------------------------------------
+
+COMMON = {"specversion": "1.0", "source": "s", "type": "t", "sessionid": "5e55"}
+
+
+@pytest.mark.parametrize("content", list(Content))
+@pytest.mark.parametrize("device", ["pump-7", "Pumpe für Öl", "x" * 5000])
+def test_shared_attributes_are_on_the_wire_as_an_events_own_are(device: str, content: Content) -> None:
+    common = COMMON | {"deviceid": device}
+    own = {"id": "1", "subject": "a/b", "datacontenttype": "text/plain"}
+    lines, body = encode(Event(own, b"\x00", Shared(common)), content)
+    expected = encode(Event(common | own, b"\x00"), content)
+    assert (sorted(lines.split("\r\n")), json.loads(body) if body != b"\x00" else body) == (
+        sorted(expected[0].split("\r\n")),
+        json.loads(expected[1]) if expected[1] != b"\x00" else expected[1],
+    )
+
+
+def test_an_event_is_what_its_attributes_and_data_are() -> None:
+    event = Event({"id": "1"}, b"x", Shared(COMMON))
+    assert event == Event(COMMON | {"id": "1"}, b"x")
+    assert event != Event(COMMON | {"id": "2"}, b"x")
+    assert event != "an event"
+    assert repr(event) == f"Event({COMMON | {'id': '1'}!r}, b'x')"

@@ -70,6 +70,15 @@ def test_a_message_without_a_name_for_itself_gets_a_random_id_and_octets() -> No
     assert "expirytime" not in one
 
 
+def test_what_a_sessions_events_share_is_made_once_a_type() -> None:
+    one, of = mapper(), entry()
+    first, second = (one.to_event(coap(), of, WALL, None) for _ in range(2))
+    assert first.shared is second.shared
+    will = one.to_event(coap(type="dev.thinbridge.mqtt.will"), of, WALL, None)
+    assert will.attributes["type"] == "dev.thinbridge.mqtt.will"
+    assert one.to_event(coap(), of, WALL, None).attributes["type"] == "dev.thinbridge.coap.request"
+
+
 def test_no_two_messages_share_their_chance() -> None:
     chance = Chance(random.Random(1).randbytes)
     assert len({chance.take() for _ in range(3 * Chance.MESSAGES)}) == 3 * Chance.MESSAGES
