@@ -72,8 +72,9 @@ ROUND = 5_000
 """Inputs between two rests, in which an hour passes and everything must end."""
 
 BLOCKS = 50_000
-"""Memory blocks that may stay behind after the last rest: bounded caches (18,000 for CoAP, after a million inputs as
-after 2.5 million), counters, the interpreter's own. A block for every input is twenty times as much."""
+"""Memory blocks that may stay behind after the last rest: bounded caches, counters, the interpreter's own. CoAP leaves
+36,000: two caches of 4096 path segments and query arguments, and the hashes of 4096 challenged requests, each of which
+takes a few blocks. A block for every input is twenty times as much."""
 
 REPLIES = (
     Reply(Outcome.ACCEPTED, 200, "application/json", b'{"ok":true}', {"mqtttopic": "a/b"}, is_event=True),
