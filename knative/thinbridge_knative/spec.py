@@ -1,0 +1,126 @@
+"""What a Bridge's spec says, as the settings of a bridge: the same model, the same words for a mistake.
+
+The spec holds keys of `bridge.yaml` as they are (`SHARED`), and what only a cluster has. The controller makes the pods'
+`bridge.yaml` of it; `kn bridge` asks it whether a spec can be used before it sends one.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from thinbridge.errors import SettingsError
+from thinbridge.protocols.base import Transport
+from thinbridge.settings import Listener, Settings
+from thinbridge.settings.faults import Location, dotted, explain
+from thinbridge_knative.resource import HTTP_PORT, LONGEST_NAME
+
+SHARED: Final = ("listen", "routes", "mode", "limits", "dead_letter", "trusted_networks", "drain", "log_level")
+"""Keys that are `bridge.yaml`'s own."""
+
+MARGIN: Final = 10
+"""Seconds between the end of a drain and the kill: for closing what is left."""
+
+NAME: Final = re.compile(rf"[a-z]([-a-z0-9]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?")
+NAME_FIX: Final = f"use up to {LONGEST_NAME} small letters, digits and -, the first a letter, the last none of -"
+
+Resolve = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""A Destination → `uri` and perhaps `ca_certs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A Bridge that can be used."""
+
+    name: str
+    namespace: str
+    uid: str
+    spec: Mapping[str, Any]
+    config: Mapping[str, Any]
+    """The pods' `bridge.yaml`."""
+    settings: Settings
+    """The same, checked."""
+
+    @property
+    def grace(self) -> int:
+        """Seconds from SIGTERM to SIGKILL."""
+        return math.ceil(self.settings.drain) + MARGIN
+
+
+def read(bridge: Mapping[str, Any], resolve: Resolve) -> Plan:
+    """Check a Bridge and make its settings.
+
+    Args:
+        bridge: the resource.
+        resolve: turns Destinations of routes and dead letters into URLs; what it raises passes through.
+
+    Raises:
+        SettingsError: the first mistake, named as it stands below `spec`.
+    """
+    meta, spec = bridge["metadata"], bridge["spec"]
+    if not NAME.fullmatch(meta["name"]):
+        raise SettingsError("metadata.name", meta["name"], NAME_FIX)
+    config = {"name": meta["name"], **{key: spec[key] for key in SHARED if key in spec}}
+    config |= _destinations(config, resolve)
+    config |= {"http": {"listen": f"0.0.0.0:{HTTP_PORT}"}, "sink_from_binding": True}
+    settings = _settings(config | {"ce_overrides": (spec.get("ceOverrides") or {}).get("extensions") or {}})
+    if "drain" not in config:
+        config["drain"] = _patience(settings)
+        settings = settings.model_copy(update={"drain": config["drain"]})
+    for index, listener in enumerate(settings.listen):
+        _reachable(listener, f"listen[{index}].url")
+    return Plan(meta["name"], meta.get("namespace", ""), meta.get("uid", ""), spec, config, settings)
+
+
+def _destinations(config: Mapping[str, Any], resolve: Resolve) -> dict[str, Any]:
+    """The keys with Destinations, resolved."""
+    keys: dict[str, Any] = {}
+    if "dead_letter" in config:
+        keys["dead_letter"] = resolve(config["dead_letter"])
+    if "routes" in config:
+        keys["routes"] = [
+            {**route, **{key: resolve(route[key]) for key in ("sink", "dead_letter") if key in route}}
+            for route in config["routes"]
+        ]
+    return keys
+
+
+def _settings(config: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        raise explain(error, _key) from error
+
+
+def _key(location: Location) -> str:
+    """How the key is called in the spec."""
+    return dotted(("ceOverrides", "extensions", *location[1:]) if location[:1] == ("ce_overrides",) else location)
+
+
+def _patience(settings: Settings) -> int:
+    """Seconds of a drain that lets the most patient route end; whole minutes, so that few changes of a route change the
+    pods. An idle bridge ends at once whatever it is.
+    """
+    longest = max(route.timeout for route in (*settings.routes, settings.default_route))
+    return min(math.ceil(longest / 60) * 60, 3600)
+
+
+def _reachable(listener: Listener, key: str) -> None:
+    """Refuse what a pod could bind and no device could reach."""
+    if listener.port == 0:
+        raise SettingsError(key, listener.url, "use a fixed port: a Service has to know it")
+    if listener.port == HTTP_PORT and listener.protocol.transport is Transport.STREAM:
+        raise SettingsError(key, listener.url, f"use another port: {HTTP_PORT} is the bridge's own HTTP side")
+    if _loopback(listener.host):
+        raise SettingsError(key, listener.url, "use 0.0.0.0 or [::]: nobody reaches a pod's loopback")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,211 @@
+"""What the controller has seen, as a Bridge's status: conditions with reasons that a person understands. Pure.
+
+SinkProvided    the SinkBinding knows the sink's address
+Deployed        as many pods as asked for run and are ready
+Ready           both, and the spec can be used
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from thinbridge import contract
+from thinbridge_knative import resource
+from thinbridge_knative.objects import HOST_NETWORK, exposure, port_name
+from thinbridge_knative.resource import DEPLOYED, READY, SINK_PROVIDED
+from thinbridge_knative.spec import Plan
+
+Object = Mapping[str, Any]
+
+STUCK: Final = (
+    *("ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"),
+    *("CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
+)
+"""Why a container waits, where waiting alone won't help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a Bridge can't be made what it says."""
+
+    reason: str
+    """CamelCase."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the cluster holds of a bridge."""
+
+    binding: Object | None = None
+    deployment: Object | None = None
+    services: Sequence[Object] = ()
+    pods: Sequence[Object] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition: `status` is True, False or Unknown."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+def status(bridge: Object, plan: Plan | Problem, seen: Seen, now: str) -> dict[str, Any]:
+    """The whole status.
+
+    Args:
+        bridge: the resource, with its last status.
+        plan: what it becomes, or why it can't.
+        seen: what is there of it.
+        now: RFC 3339, the time of whatever changed.
+    """
+    sink, deployed = _sink_provided(seen.binding), _deployed(seen)
+    conditions = [_ready(plan, sink, deployed), sink, deployed]
+    meta, found = bridge["metadata"], (seen.binding or {}).get("status") or {}
+    return {
+        "observedGeneration": meta["generation"],
+        "conditions": _timed(conditions, bridge, now),
+        **{key: found[key] for key in ("sinkUri", "sinkCACerts", "sinkAudience") if found.get(key)},
+        **(_of_plan(plan, seen) if isinstance(plan, Plan) else _kept(bridge)),
+        "replicas": _count(seen.deployment, "replicas"),
+        "selector": ",".join(f"{key}={value}" for key, value in resource.selector(meta["name"]).items()),
+    }
+
+
+def _of_plan(plan: Plan, seen: Seen) -> dict[str, Any]:
+    source = contract.source(plan.namespace, plan.name)
+    protocols = {listener.protocol.name: listener.protocol for listener in plan.settings.listen}
+    types = [event.type for protocol in protocols.values() for event in protocol.event_types]
+    return {
+        "ceAttributes": [{"type": kind, "source": source} for kind in types],
+        "addresses": addresses(plan, seen),
+    }
+
+
+def _kept(bridge: Object) -> dict[str, Any]:
+    """A spec that can't be used changes nothing: what ran still runs."""
+    last = bridge.get("status") or {}
+    return {key: last[key] for key in ("ceAttributes", "addresses") if key in last}
+
+
+# --- Conditions -------------------------------------------------------------------------------------------------
+
+
+def _ready(plan: Plan | Problem, sink: Condition, deployed: Condition) -> Condition:
+    if isinstance(plan, Problem):
+        return Condition(READY, "False", plan.reason, plan.message)
+    for status in ("False", "Unknown"):
+        for part in (sink, deployed):
+            if part.status == status:
+                return Condition(READY, status, part.reason, part.message)
+    return Condition(READY, "True")
+
+
+def _sink_provided(binding: Object | None) -> Condition:
+    """As the SinkBinding has it; until it has looked, nobody knows."""
+    if binding is None:
+        return Condition(SINK_PROVIDED, "Unknown", "NoSinkBinding", "the SinkBinding is not made yet")
+    found = binding.get("status") or {}
+    if found.get("observedGeneration", 0) < binding["metadata"].get("generation", 0):
+        return Condition(SINK_PROVIDED, "Unknown", "Resolving", "Knative has not looked for the sink yet")
+    told = next((one for one in found.get("conditions") or () if one["type"] == SINK_PROVIDED), None)
+    if told is None:
+        return Condition(SINK_PROVIDED, "Unknown", "Resolving", "Knative has not looked for the sink yet")
+    return Condition(SINK_PROVIDED, told["status"], told.get("reason", ""), told.get("message", ""))
+
+
+def _deployed(seen: Seen) -> Condition:
+    deployment = seen.deployment
+    if deployment is None:
+        return Condition(DEPLOYED, "Unknown", "NoDeployment", "the Deployment is not made yet")
+    wanted = deployment["spec"].get("replicas", 1)
+    if stuck := _stuck(seen.pods):
+        return Condition(DEPLOYED, "False", *stuck)
+    if refused := _failure(deployment):
+        return Condition(DEPLOYED, "False", *refused)
+    counts = {key: _count(deployment, key) for key in ("updatedReplicas", "availableReplicas", "replicas")}
+    looked = _count(deployment, "observedGeneration") >= deployment["metadata"].get("generation", 0)
+    if looked and all(count == wanted for count in counts.values()):
+        return Condition(DEPLOYED, "True")
+    ready = min(counts["availableReplicas"], counts["updatedReplicas"])
+    return Condition(DEPLOYED, "Unknown", "Deploying", f"{ready} of {wanted} pods are up to date and ready")
+
+
+def _stuck(pods: Iterable[Object]) -> tuple[str, str] | None:
+    """Why a pod does not start, if it is something that time does not heal."""
+    for pod in pods:
+        for container in (pod.get("status") or {}).get("containerStatuses") or ():
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") in STUCK:
+                ended = (container.get("lastState") or {}).get("terminated") or {}
+                told = waiting.get("message") or ended.get("message") or "no more is known"
+                return waiting["reason"], f"pod {pod['metadata']['name']}, image {container['image']}: {told}"
+    return None
+
+
+def _failure(deployment: Object) -> tuple[str, str] | None:
+    """What the Deployment itself complains of: a quota, a rollout that does not get on."""
+    for told in (deployment.get("status") or {}).get("conditions") or ():
+        if (told["type"], told["status"]) in (("ReplicaFailure", "True"), ("Progressing", "False")):
+            return told.get("reason", told["type"]), told.get("message", "")
+    return None
+
+
+def _timed(conditions: Iterable[Condition], bridge: Object, now: str) -> list[dict[str, Any]]:
+    """Conditions with the time at which each took the status that it has."""
+    last = {one["type"]: one for one in (bridge.get("status") or {}).get("conditions") or ()}
+    timed = []
+    for one in conditions:
+        old = last.get(one.type, {})
+        since = old.get("lastTransitionTime", now) if old.get("status") == one.status else now
+        told = {key: value for key, value in (("reason", one.reason), ("message", one.message)) if value}
+        timed.append({"type": one.type, "status": one.status, **told, "lastTransitionTime": since})
+    return timed
+
+
+# --- Addresses --------------------------------------------------------------------------------------------------
+
+
+def addresses(plan: Plan, seen: Seen) -> list[dict[str, str]]:
+    """Where devices reach each listener: from inside the cluster, then from outside as far as it can be known."""
+    found = []
+    for listener in plan.settings.listen:
+        scheme = listener.protocol.name
+        hosts = [f"{plan.name}.{plan.namespace}.svc:{listener.port}", *_outside(plan, seen, port_name(listener))]
+        found += [{"name": listener.name, "url": f"{scheme}://{host}"} for host in hosts]
+    return found
+
+
+def _outside(plan: Plan, seen: Seen, port: str) -> list[str]:
+    number = port.rpartition("-")[2]
+    if exposure(plan) == HOST_NETWORK:
+        return [f"{_bracketed(node)}:{number}" for node in _nodes(seen)]
+    found = []
+    for service in seen.services:
+        ports = [one for one in service["spec"].get("ports") or () if one["name"] == port]
+        kind = service["spec"].get("type")
+        if kind == "NodePort":
+            found += [
+                f"{_bracketed(node)}:{one['nodePort']}" for one in ports for node in _nodes(seen) if "nodePort" in one
+            ]
+        elif kind == "LoadBalancer":
+            balancer = (service.get("status") or {}).get("loadBalancer") or {}
+            hosts = [place.get("ip") or place.get("hostname", "") for place in balancer.get("ingress") or ()]
+            found += [f"{_bracketed(host)}:{one['port']}" for one in ports for host in hosts]
+    return found
+
+
+def _nodes(seen: Seen) -> list[str]:
+    """Nodes that have a pod: a node port answers there whatever the traffic policy is."""
+    return sorted({host for pod in seen.pods if (host := (pod.get("status") or {}).get("hostIP"))})
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _count(deployment: Object | None, key: str) -> int:
+    return int(((deployment or {}).get("status") or {}).get(key) or 0)
