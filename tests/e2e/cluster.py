@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.waiting import until_now
-
 ROOT = Path(__file__).parents[2]
 Object = dict[str, Any]
 """A Kubernetes object, as JSON has it."""
@@ -94,7 +92,7 @@ class Space:
 
     def at_zero(self, function: str, seconds: float = 120) -> None:
         """Wait until a Knative Service has no pod."""
-        until_now(lambda: not self.pods(f"serving.knative.dev/service={function}"), seconds)
+        self.eventually(lambda: not self.pods(f"serving.knative.dev/service={function}"), seconds)
 
     def node_port(self, service: str, port: str) -> int:
         """The NodePort of a Service's port."""
@@ -115,14 +113,17 @@ class Space:
 
     def eventually(self, condition: Callable[[], object], seconds: float = 30) -> None:
         """Wait for what the cluster takes its time with; a command that fails is one that has to be asked again."""
-
-        def holds() -> object:
+        end = time.monotonic() + seconds
+        while True:
             try:
-                return condition()
+                if condition():
+                    return
             except CommandError:
-                return False
-
-        until_now(holds, seconds)
+                if time.monotonic() > end:
+                    raise
+            if time.monotonic() > end:
+                raise TimeoutError(f"it did not hold within {seconds} s")
+            time.sleep(0.5)  # each `kubectl` is a tenth of a second of CPU
 
 
 def timed(action: Callable[[], Any]) -> tuple[Any, float]:

@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 prefix=dev.local/thinbridge-
-tag=e2e
+tag=dev
 examples="echo thermostat"
 
 if [ -z "${E2E_BRIDGE_IMAGE:-}" ]; then

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from tests.e2e.cluster import Object
@@ -14,9 +13,9 @@ def meta(name: str, **labels: str) -> Object:
     return {"name": name, "labels": {"app": name, **labels}}
 
 
-def ksvc(name: str, image: str, low: int = 0, high: int = 1, **container: Any) -> Object:
-    """A function, cluster-local."""
-    annotations = {"autoscaling.knative.dev/min-scale": str(low), "autoscaling.knative.dev/max-scale": str(high)}
+def ksvc(name: str, container: Object) -> Object:
+    """A function, cluster-local, with one pod or none."""
+    annotations = {"autoscaling.knative.dev/min-scale": "0", "autoscaling.knative.dev/max-scale": "1"}
     return {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
@@ -24,7 +23,7 @@ def ksvc(name: str, image: str, low: int = 0, high: int = 1, **container: Any) -
         "spec": {
             "template": {
                 "metadata": {"annotations": annotations},
-                "spec": {"containers": [{"image": image, **container}]},
+                "spec": {"containers": [container]},
             }
         },
     }
@@ -75,9 +74,9 @@ def sink(name: str, image: str, answer: str = "accept") -> list[Object]:
     ]
 
 
-def sink_ksvc(name: str, image: str, answer: str = "accept", low: int = 0) -> list[Object]:
-    """The same as a Knative Service."""
-    service = ksvc(name, image, low, **_sink_container(image, answer))
+def sink_ksvc(name: str, image: str, answer: str) -> list[Object]:
+    """The same as a Knative Service, hence only as long as it has a pod."""
+    service = ksvc(name, _sink_container(image, answer))
     service["spec"]["template"]["spec"]["volumes"] = [{"name": "script", "configMap": {"name": "sink"}}]
     return [sink_script(), service]
 

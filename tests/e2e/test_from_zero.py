@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.peer("coap-
 
 
 def test_each_protocol_wakes_a_function(space: Space, images: Images, record: Record) -> None:
-    space.apply(ksvc("thermostat", images.thermostat))
+    space.apply(ksvc("thermostat", {"image": images.thermostat}))
     space.apply(*plain_bridge(images.bridge, "iot", destination("ksvc", "thermostat")))
     space.ready("ksvc/thermostat", "sinkbinding/iot-bridge")
     space.rolled_out("iot-bridge")
@@ -26,9 +26,17 @@ def test_each_protocol_wakes_a_function(space: Space, images: Images, record: Re
     }
     for name, ask in asks.items():
         space.at_zero("thermostat")
+        before = started(space)
         answer, seconds = timed(ask)
         assert json.loads(answer) == {"setpoint": 20.0, "heating": True}, name
+        assert started(space) - before, f"{name} woke no pod"
         record(f"{name}, message to answer, function at zero", f"{seconds:.2f} s")
         answer, seconds = timed(ask)
         assert json.loads(answer) == {"setpoint": 20.0, "heating": True}, name
         record(f"{name}, message to answer, warm", f"{seconds * 1000:.0f} ms")
+
+
+def started(space: Space) -> set[str]:
+    """The function's pods, the ending ones included."""
+    pods = space.get("pods", "-l", "serving.knative.dev/service=thermostat")["items"]
+    return {pod["metadata"]["name"] for pod in pods}
