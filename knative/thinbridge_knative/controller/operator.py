@@ -1,0 +1,78 @@
+"""Watches the cluster with kopf, and tells the worker which bridge to look at; the only door to kopf.
+
+Only `event` handlers: kopf's other kinds write annotations and finalizers onto the resource, and these write nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import kopf
+from prometheus_client import start_http_server
+
+from thinbridge_knative.client import Access, Cluster
+from thinbridge_knative.controller.reconciler import Reconciler
+from thinbridge_knative.controller.worker import Metrics, Pace, Worker
+from thinbridge_knative.controller.world import ClusterWorld
+from thinbridge_knative.resource import CONTROLLER, GROUP, INSTANCE, MANAGED_BY, PLURAL, VERSION
+
+log = logging.getLogger("thinbridge.controller")
+
+OWNED: Final = (("apps", "v1", "deployments"), ("sources.knative.dev", "v1", "sinkbindings"), ("", "v1", "services"))
+"""What is watched beside bridges. Not ConfigMaps and pods: there are too many of other people's in a cluster."""
+
+
+def operator(worker: Worker, metrics: Metrics, metrics_port: int) -> kopf.OperatorRegistry:
+    """The handlers: where events come from, and what runs beside them."""
+    registry = kopf.OperatorRegistry()
+    running: list[asyncio.Task[None]] = []
+
+    @kopf.on.login(registry=registry)
+    def login(**keywords: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_kubeconfig(**keywords) or kopf.login_with_service_account(**keywords)
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.posting.enabled = False  # conditions say it, and events need one more permission
+        settings.watching.server_timeout = 300  # a connection that died quietly is noticed
+        start_http_server(metrics_port, registry=metrics.registry)
+        running.append(asyncio.create_task(worker.run()))
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        for task in running:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def bridge(namespace: str | None, name: str | None, **_: Any) -> None:
+        worker.add((namespace or "", name or ""))
+
+    async def owned(namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
+        worker.add((namespace or "", labels.get(INSTANCE, "")))
+
+    for group, version, plural in OWNED:
+        kopf.on.event(group, version, plural, labels={MANAGED_BY: CONTROLLER}, registry=registry)(owned)
+    return registry
+
+
+def run(image: str, health_port: int, metrics_port: int) -> None:
+    """Run until SIGTERM."""
+    metrics = Metrics()
+    look = Reconciler(ClusterWorld(Cluster(Access())), image, _now)
+    worker = Worker(look, Pace(), metrics)
+    log.info("controller", extra={"fields": {"image": image}})
+    kopf.run(
+        registry=operator(worker, metrics, metrics_port),
+        clusterwide=True,
+        standalone=True,
+        liveness_endpoint=f"http://0.0.0.0:{health_port}/healthz",
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

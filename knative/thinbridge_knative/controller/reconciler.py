@@ -1,0 +1,134 @@
+"""One look at one Bridge: read, compare, apply what differs, write the status.
+
+Nothing is remembered between two looks, so a controller that starts anew goes on where the last one was. What is there
+already is compared field by field, and only the fields that we own: Knative's webhook writes into the same template.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from thinbridge.errors import SettingsError
+from thinbridge_knative import resource
+from thinbridge_knative.addressable import Unresolved, resolve
+from thinbridge_knative.controller.world import World
+from thinbridge_knative.failures import ApiFailure
+from thinbridge_knative.objects import objects
+from thinbridge_knative.resource import API_VERSION, APPLIED, KIND
+from thinbridge_knative.spec import Plan, read
+from thinbridge_knative.status import Problem, Seen, status
+
+Object = dict[str, Any]
+
+LASTING: Final = range(400, 500)
+"""Answers of the API server that say what is wrong; after others, the look is simply taken again."""
+CONFLICT: Final = 409
+
+
+class Reconciler:
+    """Looks at bridges.
+
+    Args:
+        world: the cluster.
+        image: of bridges whose spec names none.
+        now: the time as RFC 3339.
+    """
+
+    def __init__(self, world: World, image: str, now: Callable[[], str]) -> None:
+        self._world, self._image, self._now = world, image, now
+
+    def __call__(self, namespace: str, name: str) -> bool | None:
+        """Look once.
+
+        Returns:
+            Whether it is ready, so that nothing is left to wait for; None: there is no such bridge.
+
+        Raises:
+            Failure: the cluster did not let us; look again.
+        """
+        bridge = self._world.get(API_VERSION, KIND, namespace, name)
+        if bridge is None or bridge["metadata"].get("deletionTimestamp"):
+            return None
+        plan = self._plan(bridge)
+        if isinstance(plan, Plan):
+            plan = self._make(plan) or plan
+        told = status(bridge, plan, self._see(namespace, name), self._now())
+        if told != bridge.get("status"):
+            self._tell(bridge, told)
+        return bool(told["conditions"][0]["status"] == "True")
+
+    def _plan(self, bridge: Object) -> Plan | Problem:
+        namespace = bridge["metadata"]["namespace"]
+        try:
+            return read(bridge, lambda destination: resolve(destination, namespace, self._world.get))
+        except SettingsError as error:
+            return Problem("InvalidSpec", str(error))
+        except Unresolved as error:
+            return Problem("DestinationNotFound", str(error))
+
+    def _make(self, plan: Plan) -> Problem | None:
+        """Make it so: first look whether all names are ours, so that a clash leaves nothing half made."""
+        wanted = objects(plan, self._image)
+        found = [self._live(one) for one in wanted]
+        for live in found:
+            if live is not None and not _owned(live, plan.uid):
+                return Problem("NameTaken", f"{_called(live)} is there already and is not this bridge's")
+        for one, live in zip(wanted, found, strict=True):
+            if live is None or differs(one, live):
+                try:
+                    self._world.apply(one)
+                except ApiFailure as error:
+                    if error.code in LASTING and error.code != CONFLICT:
+                        return Problem(error.reason or "Refused", f"{_called(one)}: {error}")
+                    raise
+        self._prune(plan, wanted)
+        return None
+
+    def _prune(self, plan: Plan, wanted: Sequence[Object]) -> None:
+        """Remove Services of an exposure that is no longer wanted."""
+        names = {one["metadata"]["name"] for one in wanted}
+        for service in self._world.find("v1", "Service", plan.namespace, resource.labels(plan.name)):
+            if service["metadata"]["name"] not in names and _owned(service, plan.uid):
+                self._world.delete({"apiVersion": "v1", "kind": "Service", "metadata": service["metadata"]})
+
+    def _live(self, body: Object) -> Object | None:
+        meta = body["metadata"]
+        return self._world.get(body["apiVersion"], body["kind"], meta["namespace"], meta["name"])
+
+    def _see(self, namespace: str, name: str) -> Seen:
+        workload, labels = resource.workload(name), resource.labels(name)
+        return Seen(
+            self._world.get("sources.knative.dev/v1", "SinkBinding", namespace, workload),
+            self._world.get("apps/v1", "Deployment", namespace, workload),
+            self._world.find("v1", "Service", namespace, labels),
+            self._world.find("v1", "Pod", namespace, labels),
+        )
+
+    def _tell(self, bridge: Object, told: Mapping[str, Any]) -> None:
+        meta = {key: bridge["metadata"][key] for key in ("name", "namespace")}
+        self._world.apply_status({"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "status": told})
+
+
+def differs(wanted: Object, live: Object) -> bool:
+    """Whether a field that we own is not as wanted, or one is there that we no longer want (the digest tells)."""
+    said = (live["metadata"].get("annotations") or {}).get(APPLIED)
+    return said != wanted["metadata"]["annotations"][APPLIED] or not holds(live, wanted)
+
+
+def holds(live: Any, wanted: Any) -> bool:
+    """Whether everything that is wanted is there; what else is there is somebody else's."""
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(
+            key in live and holds(live[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(live, list) and all(any(holds(one, item) for one in live) for item in wanted)
+    return bool(live == wanted)
+
+
+def _owned(live: Object, uid: str) -> bool:
+    return any(owner["uid"] == uid for owner in live["metadata"].get("ownerReferences") or ())
+
+
+def _called(body: Object) -> str:
+    meta = body["metadata"]
+    return f"{body['kind']} {meta['namespace']}/{meta['name']}"
