@@ -1,6 +1,7 @@
 """A bridge from start to end, as `thinbridge run` has it: open, serve, drain, stop."""
 
 import logging
+from ipaddress import ip_address
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -10,7 +11,7 @@ from thinbridge.bridge import Bridge
 from thinbridge.cli.rereading import Source, rereading
 from thinbridge.cli.serving import Stop
 from thinbridge.inbox import Inbox
-from thinbridge.protocols.base import Outbound, PushResult
+from thinbridge.protocols.base import Outbound, PushResult, Transport
 from thinbridge.settings import Settings
 from thinbridge.telemetry import fields
 
@@ -52,10 +53,26 @@ async def stand(settings: Settings, stop: Stop, source: Source | None = None) ->
 def _announce(bridge: Bridge, settings: Settings) -> None:
     for endpoint in bridge.endpoints:
         log.info("listening", extra=fields(endpoint=endpoint.name, protocol=endpoint.protocol, url=endpoint.url))
+    for listener in settings.listen:
+        if listener.protocol.transport is Transport.DATAGRAM and not _is_trusted(listener.host, settings):
+            log.warning(
+                "addresses can be forged here: one that has proven nothing gets at most three times the bytes it sent; "
+                "list networks where that can't be in trusted_networks",
+                extra=fields(endpoint=listener.name),
+            )
     if bridge.inbox is not None:
         log.info("health, metrics and inbox", extra=fields(endpoint="http", url=bridge.inbox.url))
     assert settings.sink is not None
     log.info("ready", extra=fields(sink=settings.sink.uri))
+
+
+def _is_trusted(host: str, settings: Settings) -> bool:
+    """Whether a listener hears trusted networks only."""
+    try:
+        address = ip_address(host)
+    except ValueError:  # a name; what it stands for is not known here
+        return host == "localhost"
+    return any(address in network for network in settings.trusted_networks)
 
 
 class _Waiting:

@@ -85,6 +85,15 @@ def test_a_message_comes_back_and_sigterm_ends_it_with_0() -> None:
     assert running.out == []
 
 
+def test_a_listener_that_hears_forged_addresses_says_so() -> None:
+    with sink() as url, program("run", "--listen", "udp:0", "--http", "127.0.0.1:0", "--sink", url) as running:
+        running.line(r"\bready\b")
+        assert "addresses can be forged here" in running.text
+    with sink() as url, program("run", *LISTEN, "--sink", url) as running:
+        running.line(r"\bready\b")
+        assert "forged" not in running.text
+
+
 def test_health_and_metrics_are_served() -> None:
     with program("run", *LISTEN, "--sink", "http://127.0.0.1:1/", "--name", "site-a") as running:
         base = running.url("http")

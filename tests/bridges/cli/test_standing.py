@@ -1,0 +1,24 @@
+"""What a bridge says of itself when it starts."""
+
+import pytest
+
+from thinbridge.cli.standing import _is_trusted
+from thinbridge.settings import load
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("10.1.2.3", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+        ("bridge.example", False),
+    ],
+)
+def test_where_addresses_can_be_forged(host: str, trusted: bool) -> None:
+    flags = {"listen": ["udp:9000"], "sink": "http://fn/", "trusted_networks": ["127.0.0.0/8", "::1", "10.0.0.0/8"]}
+    assert _is_trusted(host, load(flags, {})) is trusted
