@@ -30,7 +30,8 @@ COPY --from=dependencies /opt/thinbridge /opt/thinbridge
 COPY --from=build /opt/build /opt/thinbridge
 # It writes nothing, so its root file system may be read-only; bytecode was compiled when it was installed.
 ENV PATH="/opt/thinbridge/bin:$PATH" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# By number, so that Kubernetes can tell that it is not root (runAsNonRoot).
+# By number, so that Kubernetes can tell that it is not root; in passwd, or its group would be root's.
+RUN echo 'thinbridge:x:65532:65532::/nonexistent:/usr/sbin/nologin' >> /etc/passwd
 USER 65532:65532
 WORKDIR /
 EXPOSE 1883/tcp 5683/udp 8090/tcp 9000/udp

@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check style types arrows cover fuzz e2e bench images peers clean
+.PHONY: help run test check style types arrows cover fuzz e2e bench images manifests peers clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.ready-run  ## bridges and a function behind them, on this machine (ARGS="--cold-start 5 --idle 5")
 	@exec $(BIN)/thinbridge dev functions/examples/echo --demo $(ARGS)
@@ -43,6 +43,9 @@ bench: $(VENV)/.ready  ## CPU per message, beside the floor and an aiocoap + aio
 
 images:  ## build the images with docker, podman or buildah (ENGINE=… PREFIX=registry.example/me/ TAG=…)
 	@ENGINE="$(ENGINE)" PREFIX="$(PREFIX)" TAG="$(TAG)" EXAMPLES="$(EXAMPLES)" knative/images.sh
+
+manifests: $(VENV)/.ready  ## write the CRD and knative/manifests/install.yaml, from the settings model and the base
+	@$(BIN)/python knative/manifests/install.py
 
 peers:  ## install the independent peers of the interop tests (Debian, as root)
 	@sh tests/interop/install-peers.sh
