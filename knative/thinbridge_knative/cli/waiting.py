@@ -53,7 +53,7 @@ def until_ready(cluster: Cluster, name: str, namespace: str, patience: Patience)
     broken: tuple[float, str] | None = None
     version = ""
     while (now := time.monotonic()) < end:
-        due = min(end, *(moment for moment in (broken and broken[0] + patience.window, lonely) if moment))
+        due = min(moment for moment in (end, broken and broken[0] + patience.window, lonely) if moment)
         for bridge in _changes(cluster, name, namespace, version, due - now):
             version = bridge["metadata"]["resourceVersion"]
             ready = condition(bridge) if _seen(bridge) else {}
