@@ -23,7 +23,7 @@ CONTROLLER: Final = "thinbridge-controller"
 """`managed-by`, the controller's Deployment, and its field manager in server-side apply."""
 
 SOURCE_LABEL: Final = "duck.knative.dev/source"
-"""On the CRD, and on the ClusterRole that lets Eventing watch bridges: what `kn source` selects by."""
+"""On the ClusterRole that lets Eventing watch bridges and, once they are served, on the CRD: `kn source` goes by it."""
 BINDING_LABEL: Final = "bindings.knative.dev/include"
 """On SinkBinding and Deployment: injection also where a cluster's SinkBindings are opt-in."""
 

@@ -25,7 +25,7 @@ KEPT: Final = ("type", "format", "description", "enum", "minimum", "maximum", "i
 FORMATS: Final = ("int32", "int64", "date-time")
 """Formats that the API server knows."""
 BOUNDS: Final[Mapping[str, Schema]] = {
-    "listen": {"minItems": 1, "maxItems": 64},
+    "listen": {"maxItems": 64},
     "routes": {"maxItems": 256},
     "trusted_networks": {"maxItems": 256},
 }
@@ -36,7 +36,10 @@ NAME_LENGTH: Final = 63
 
 
 def crd() -> dict[str, Any]:
-    """The CustomResourceDefinition as it is applied."""
+    """The CustomResourceDefinition as it is applied.
+
+    Without the label that makes it a source: the controller adds that (`controller.registration` says why).
+    """
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -44,7 +47,6 @@ def crd() -> dict[str, Any]:
             "name": resource.CRD_NAME,
             "labels": {
                 resource.NAME: resource.APP,
-                resource.SOURCE_LABEL: "true",
                 "eventing.knative.dev/source": "true",
                 "knative.dev/crd-install": "true",
             },
@@ -98,7 +100,10 @@ def event_types() -> list[dict[str, str]]:
 
 def text() -> str:
     """The CRD as a file."""
-    head = "# Generated from the settings model by `make manifests`: don't edit.\n"
+    head = (
+        "# Generated from the settings model by `make manifests`: don't edit. The controller adds the label\n"
+        f"# {resource.SOURCE_LABEL} once bridges are served: Eventing looks at a source once.\n"
+    )
     return head + yaml.dump(crd(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
@@ -143,10 +148,11 @@ def _spec() -> Schema:
     shared = {key: _unfold(model["properties"][key], model["$defs"]) | BOUNDS.get(key, {}) for key in SHARED}
     shared["listen"]["items"] = _listener(shared["listen"]["items"])
     shared["listen"]["x-kubernetes-validations"] = [
+        _rule("size(self) > 0", _words({"listen": []})),
         _rule(
             "self.all(x, !has(x.name) || self.exists_one(y, has(y.name) && y.name == x.name))",
             "another listener has this name; use a different one",
-        )
+        ),
     ]
     shared["drain"]["description"] = (
         "Seconds after SIGTERM in which open work may finish; the longest route timeout, in whole minutes, unless "

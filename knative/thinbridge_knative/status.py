@@ -105,14 +105,15 @@ def _ready(plan: Plan | Problem, sink: Condition, deployed: Condition) -> Condit
 
 
 def _sink_provided(binding: Object | None) -> Condition:
-    """As the SinkBinding has it; until it has looked, nobody knows."""
+    """As the SinkBinding has it. What it says of an older sink counts for nothing, but for a failure: a binding that
+    has never been well says no generation.
+    """
     if binding is None:
         return Condition(SINK_PROVIDED, "Unknown", "NoSinkBinding", "the SinkBinding is not made yet")
     found = binding.get("status") or {}
-    if found.get("observedGeneration", 0) < binding["metadata"].get("generation", 0):
-        return Condition(SINK_PROVIDED, "Unknown", "Resolving", "Knative has not looked for the sink yet")
+    current = found.get("observedGeneration", 0) >= binding["metadata"].get("generation", 0)
     told = next((one for one in found.get("conditions") or () if one["type"] == SINK_PROVIDED), None)
-    if told is None:
+    if told is None or not (current or told["status"] == "False"):
         return Condition(SINK_PROVIDED, "Unknown", "Resolving", "Knative has not looked for the sink yet")
     return Condition(SINK_PROVIDED, told["status"], told.get("reason", ""), told.get("message", ""))
 

@@ -13,11 +13,14 @@ from typing import Any, Final
 import kopf
 from prometheus_client import start_http_server
 
+from thinbridge.telemetry import fields
 from thinbridge_knative.client import Access, Cluster
 from thinbridge_knative.controller.reconciler import Reconciler
+from thinbridge_knative.controller.registration import register
 from thinbridge_knative.controller.worker import Metrics, Pace, Worker
-from thinbridge_knative.controller.world import ClusterWorld
-from thinbridge_knative.resource import CONTROLLER, GROUP, INSTANCE, MANAGED_BY, PLURAL, VERSION
+from thinbridge_knative.controller.world import DEFINITIONS, ClusterWorld, World
+from thinbridge_knative.failures import Failure
+from thinbridge_knative.resource import CONTROLLER, CRD_NAME, GROUP, INSTANCE, MANAGED_BY, PLURAL, VERSION
 
 log = logging.getLogger("thinbridge.controller")
 
@@ -25,7 +28,11 @@ OWNED: Final = (("apps", "v1", "deployments"), ("sources.knative.dev", "v1", "si
 """What is watched beside bridges. Not ConfigMaps and pods: there are too many of other people's in a cluster."""
 
 
-def operator(worker: Worker, metrics: Metrics, metrics_port: int) -> kopf.OperatorRegistry:
+TRIES: Final = 10
+"""At the label of a new CRD, a second apart; it is served within one."""
+
+
+def operator(world: World, worker: Worker, metrics: Metrics, metrics_port: int) -> kopf.OperatorRegistry:
     """The handlers: where events come from, and what runs beside them."""
     registry = kopf.OperatorRegistry()
     running: list[asyncio.Task[None]] = []
@@ -48,6 +55,17 @@ def operator(worker: Worker, metrics: Metrics, metrics_port: int) -> kopf.Operat
             with suppress(asyncio.CancelledError):
                 await task
 
+    @kopf.on.event("apiextensions.k8s.io", "v1", DEFINITIONS, registry=registry, when=_is_ours)
+    async def definition(**_: Any) -> None:
+        for _try in range(TRIES):
+            try:
+                await asyncio.to_thread(register, world)
+            except Failure as error:
+                log.info("bridges are not served yet", extra=fields(error=str(error)))
+                await asyncio.sleep(1)
+            else:
+                return
+
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def bridge(namespace: str | None, name: str | None, **_: Any) -> None:
         worker.add((namespace or "", name or ""))
@@ -63,15 +81,19 @@ def operator(worker: Worker, metrics: Metrics, metrics_port: int) -> kopf.Operat
 def run(image: str, health_port: int, metrics_port: int) -> None:
     """Run until SIGTERM."""
     metrics = Metrics()
-    look = Reconciler(ClusterWorld(Cluster(Access())), image, _now)
-    worker = Worker(look, Pace(), metrics)
-    log.info("controller", extra={"fields": {"image": image}})
+    world = ClusterWorld(Cluster(Access()))
+    worker = Worker(Reconciler(world, image, _now), Pace(), metrics)
+    log.info("controller", extra=fields(image=image))
     kopf.run(
-        registry=operator(worker, metrics, metrics_port),
+        registry=operator(world, worker, metrics, metrics_port),
         clusterwide=True,
         standalone=True,
         liveness_endpoint=f"http://0.0.0.0:{health_port}/healthz",
     )
+
+
+def _is_ours(name: str | None, **_: Any) -> bool:
+    return name == CRD_NAME
 
 
 def _now() -> str:

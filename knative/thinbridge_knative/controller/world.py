@@ -10,12 +10,15 @@ from thinbridge_knative.resource import API_VERSION, CONTROLLER, KIND
 
 Object = dict[str, Any]
 
+DEFINITIONS: Final = "customresourcedefinitions"
+
 KINDS: Final[Mapping[tuple[str, str], Resource]] = {
     (API_VERSION, KIND): BRIDGES,
     ("v1", "ConfigMap"): Resource("", "v1", "configmaps"),
     ("v1", "Service"): SERVICES,
     ("v1", "Pod"): PODS,
     ("apps/v1", "Deployment"): Resource("apps", "v1", "deployments"),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): Resource("apiextensions.k8s.io", "v1", DEFINITIONS),
     ("sources.knative.dev/v1", "SinkBinding"): Resource("sources.knative.dev", "v1", "sinkbindings"),
 }
 """The plurals that need not be asked for."""
