@@ -1,17 +1,20 @@
 """From settings to a bridge: every part made and joined, nothing opened yet. `cli` calls it."""
 
+import logging
 import os
 from dataclasses import replace
 
 from thinbridge import contract
 from thinbridge.bridge import Bridge, Observer
-from thinbridge.delivery import Delivery, DeliveryLimits
+from thinbridge.delivery import Delivery, DeliveryLimits, Sink
 from thinbridge.inbox import Inbox, InboxLimits
 from thinbridge.protocols.base import Endpoint
 from thinbridge.routes import Route, Routes
 from thinbridge.settings import Listener, Settings
 from thinbridge.shells import SHELLS, Shell, ShellLimits
-from thinbridge.telemetry import Recorder, registry
+from thinbridge.telemetry import Recorder, Throttle, registry
+
+_throttle = Throttle(logging.getLogger("thinbridge"))
 
 OIDC_TOKEN = "/oidc/token"
 """Where a SinkBinding puts the token for its sink; Knative rotates it."""
@@ -31,6 +34,7 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
         overrides=settings.ce_overrides,
         token_file=OIDC_TOKEN,
         observe=lambda verdict, seconds: recorder.delivery(verdict._value_, seconds),
+        notice=_notice,
     )
     bridge = Bridge(
         endpoints,
@@ -64,6 +68,14 @@ def rebuild(bridge: Bridge, settings: Settings) -> None:
 
 def _routes(settings: Settings) -> Routes:
     return Routes([_whole(route, settings) for route in settings.routes], _whole(settings.default_route, settings))
+
+
+def _notice(sink: Sink) -> None:
+    """A sink that fails now and then is a line a minute, not one for each time."""
+    if sink.error is None:
+        _throttle.log(logging.INFO, f"sink {sink.url} answers again")
+    else:
+        _throttle.log(logging.WARNING, f"sink {sink.url} fails", error=sink.error)
 
 
 def _endpoint(listener: Listener, settings: Settings) -> Endpoint:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from thinbridge import contract, mapping
@@ -158,6 +159,7 @@ class Bridge:
         end = self._loop.time() + seconds
         for endpoint in self.endpoints:
             endpoint.drain()
+        self.delivery.drain()
         if self._open:
             self._drained = self._loop.create_future()
             await asyncio.wait([self._drained], timeout=seconds)
@@ -305,7 +307,11 @@ class Bridge:
             ],
             "in_flight": self._open,
             "sinks": [
-                {"url": sink.url, "failing_since": sink.failing_since, "error": sink.error}
+                {"url": sink.url, "failing_since": _rfc3339(sink.failing_since), "error": sink.error}
                 for sink in self.delivery.sinks
             ],
         }
+
+
+def _rfc3339(wall: float | None) -> str | None:
+    return None if wall is None else datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")

@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from tests.bridges.stubs import StubEndpoint, StubSession
@@ -281,5 +283,19 @@ def test_what_health_tells() -> None:
                 "in_flight": 0,
                 "sinks": [{"url": w.sink.url, "failing_since": None, "error": None}],
             }
+
+    run(main)
+
+
+def test_a_sink_that_fails_is_in_health_with_its_time() -> None:
+    async def main() -> None:
+        async with world(script=lambda posted: function.Answer(401)) as w:
+            w.report()
+            await until(lambda: w.sink.posted)
+            await until(lambda: w.bridge.state()["sinks"][0]["error"])
+            [sink] = w.bridge.state()["sinks"]
+            assert sink["error"] == "answered 401"
+            assert abs(datetime.fromisoformat(sink["failing_since"]).timestamp() - time.time()) < 60
+            await w.bridge.delivery.close()
 
     run(main)

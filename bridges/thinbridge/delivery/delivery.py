@@ -10,7 +10,7 @@ from thinbridge.delivery import deadletter
 from thinbridge.delivery.answer import Answer, Verdict
 from thinbridge.delivery.handle import Handle
 from thinbridge.delivery.pool import Pool
-from thinbridge.delivery.sink import Sink
+from thinbridge.delivery.sink import Notice, Sink
 from thinbridge.delivery.terms import DeliveryLimits, Terms
 from thinbridge.delivery.token import Token
 from thinbridge.delivery.watch import Watch
@@ -27,11 +27,12 @@ class Delivery:
         token_file: where the bearer token for the sinks lies, `/oidc/token`; dead-letter sinks don't get it, it is not
             made out to them.
         observe: told every verdict and its seconds; must not raise.
+        notice: told when a sink begins to fail, and when it answers again; must not raise.
         rng: where the chance of pauses comes from, in [0, 1).
     """
 
     loop: asyncio.AbstractEventLoop
-    watch: Watch
+    watch: Watch[Handle]
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Delivery:
         overrides: Mapping[str, str] | None = None,
         token_file: str | None = None,
         observe: Callable[[Verdict, float], None] | None = None,
+        notice: Notice | None = None,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self.limits = limits or DeliveryLimits()
@@ -52,8 +54,11 @@ class Delivery:
         self._overrides = dict(overrides or {})
         self._token = Token(token_file) if token_file else None
         self._observe = observe
+        self._notice = notice
         self._pools: dict[Destination, Pool] = {}
         self._postponed: dict[Handle, asyncio.TimerHandle] = {}
+        self.draining = False
+        """What its device keeps is tried no second time."""
         self._closed = False
 
     @property
@@ -90,24 +95,35 @@ class Delivery:
             handle.begin(now)
         return handle
 
+    def drain(self) -> None:
+        """Try nothing again that its device keeps: it comes back with it, to another bridge. What is open goes on."""
+        self.draining = True
+        self._cancel_postponed()
+        for handle in self.watch.watched() if self._pools else ():
+            if handle.pausing and handle.terms.retries is None:
+                handle.cancel()
+
     async def close(self) -> None:
         """End what is left, as `CANCELLED`, and close every socket; for the end of a drain. May be called twice."""
         self._closed = True
-        postponed, self._postponed = self._postponed, {}
-        for waiting, timer in postponed.items():
-            timer.cancel()
-            waiting.done(Answer(Verdict.CANCELLED))
+        self._cancel_postponed()
         if self._pools:
             for handle in self.watch.close():
                 handle.cancel()
             await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+    def _cancel_postponed(self) -> None:
+        postponed, self._postponed = self._postponed, {}
+        for handle, timer in postponed.items():
+            timer.cancel()
+            handle.done(Answer(Verdict.CANCELLED))
 
     def _start(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.watch = Watch(self.loop)
 
     def _pool(self, destination: Destination) -> Pool:
-        pool = self._pools[destination] = Pool(Sink(destination), self.limits, self.loop)
+        pool = self._pools[destination] = Pool(Sink(destination, self._notice), self.limits, self.loop)
         return pool
 
     def _turn_away(self, handle: Handle, pool: Pool, now: float) -> None:
@@ -116,7 +132,7 @@ class Delivery:
             answer = Answer(Verdict.CANCELLED)
         elif handle.deadline <= now:
             answer = Answer(Verdict.UNREACHED)
-        elif handle.terms.retries is None and len(self._postponed) < self.limits.postponed:
+        elif handle.terms.retries is None and not self.draining and len(self._postponed) < self.limits.postponed:
             self._postpone(handle, pool)
             return
         else:

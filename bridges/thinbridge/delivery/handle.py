@@ -30,8 +30,9 @@ class Office(Protocol):
     """What handles share: the `Delivery` that made them."""
 
     loop: asyncio.AbstractEventLoop
-    watch: Watch
+    watch: Watch["Handle"]
     limits: DeliveryLimits
+    draining: bool
     counters: Counter[str]
     rng: Callable[[], float]
 
@@ -83,6 +84,11 @@ class Handle:
     def sink(self) -> Sink:
         """Where it goes."""
         return self._pool.sink
+
+    @property
+    def pausing(self) -> bool:
+        """It waits for its next attempt."""
+        return self._timer is not None
 
     def begin(self, now: float) -> None:
         """The first attempt, or the next."""
@@ -182,7 +188,9 @@ class Handle:
     def _again(self, ruling: Ruling, answer: Answer, now: float) -> None:
         """Another attempt, if that may help and there is time; else this was the verdict."""
         terms = self.terms
-        if ruling.again and (terms.retries is None or self.attempts <= terms.retries):
+        if ruling.again and (
+            self.attempts <= terms.retries if terms.retries is not None else not self._office.draining
+        ):
             pause = retry.pause(self.attempts - 1, terms.pause, terms.pause_max, self._office.rng())
             at = now + max(pause, answer.retry_after or 0.0)
             if at < self.deadline:

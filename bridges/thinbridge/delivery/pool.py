@@ -166,4 +166,4 @@ def _failure(error: BaseException | None) -> Failure | None:
             return Failure.NAME
         case ssl.SSLError():
             return Failure.TLS
-    return Failure.REFUSED
+    return Failure.UNREACHABLE

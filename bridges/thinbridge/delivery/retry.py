@@ -23,7 +23,7 @@ class Failure(Enum):
     """Why an attempt has no answer; the values are what people read in `/health/ready` and logs."""
 
     NAME = "name not resolved"
-    REFUSED = "connection refused or unreachable"
+    UNREACHABLE = "connection refused or unreachable"
     TLS = "TLS failure"
     CONNECT_TIMEOUT = "no connection in time"
     NO_CONNECTION = "no free connection in time"

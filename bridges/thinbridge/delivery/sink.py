@@ -5,6 +5,7 @@ that the operator configured.
 """
 
 import ssl
+from collections.abc import Callable
 from functools import cached_property
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -21,9 +22,10 @@ class Sink:
 
     Args:
         destination: its URL, http or https and validated by the settings, and the authorities to trust.
+        notice: told when it begins to fail, and when it answers again; must not raise.
     """
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, notice: "Notice | None" = None) -> None:
         url = urlsplit(destination.uri)
         host = (url.hostname or "").encode("idna").decode() if not (url.hostname or "").isascii() else url.hostname
         self.secure = url.scheme == "https"
@@ -49,6 +51,7 @@ class Sink:
         self.error: str | None = None
         """Why, as a fixed phrase; never bytes of the sink."""
         self._ca_certs = destination.ca_certs
+        self._notice = notice
 
     @cached_property
     def tls(self) -> ssl.SSLContext | None:
@@ -68,9 +71,17 @@ class Sink:
     def well(self) -> None:
         """It answered."""
         self.failing_since = self.error = None
+        if self._notice is not None:
+            self._notice(self)
 
     def failing(self, error: str, clock: float) -> None:
         """It did not, at this unix time."""
         self.error = error
         if self.failing_since is None:
             self.failing_since = clock
+            if self._notice is not None:
+                self._notice(self)
+
+
+Notice = Callable[[Sink], None]
+"""Told about a sink whose `error` has come or gone."""

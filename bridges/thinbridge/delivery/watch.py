@@ -6,7 +6,7 @@ their due time; one timer is set to the nearest of them, and when it fires it lo
 
 import asyncio
 from math import inf
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 GRAIN: Final = 0.01
 """Seconds between two looks, at least: thousands of deadlines that are a millisecond apart cost a hundred looks a
@@ -26,7 +26,10 @@ class Watched(Protocol):
         """Everything ends; leaves the watch."""
 
 
-class Watch:
+W = TypeVar("W", bound=Watched)
+
+
+class Watch(Generic[W]):
     """Everything that is under way, and when the first of it is due.
 
     Args:
@@ -35,21 +38,25 @@ class Watch:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._watched: set[Watched] = set()
+        self._watched: set[W] = set()
         self._next = inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, watched: Watched) -> None:
+    def add(self, watched: W) -> None:
         """Watch it, from its present `due` on; again after `due` came nearer."""
         self._watched.add(watched)
         if watched.due < self._next:
             self._arm(watched.due)
 
-    def discard(self, watched: Watched) -> None:
+    def discard(self, watched: W) -> None:
         """Forget it."""
         self._watched.discard(watched)
 
-    def close(self) -> list[Watched]:
+    def watched(self) -> list[W]:
+        """Everything that is under way."""
+        return list(self._watched)
+
+    def close(self) -> list[W]:
         """Stop the timer; what is left, to be ended by the caller."""
         if self._timer is not None:
             self._timer.cancel()

@@ -207,7 +207,7 @@ def test_too_late_is_not_even_tried() -> None:
 
 @pytest.mark.parametrize(
     ("error", "counter"),
-    [(REFUSED, "refused"), (gaierror(), "name"), (UnicodeError(), "name"), (OSError("route"), "refused")],
+    [(REFUSED, "unreachable"), (gaierror(), "name"), (UnicodeError(), "name"), (OSError("route"), "unreachable")],
 )
 def test_unreached_if_no_attempt_had_a_connection(error: Exception, counter: str) -> None:
     result, loop, delivery, took = deliver(dials=[error] * 9)
@@ -517,3 +517,53 @@ def test_closing_ends_what_waits_for_its_turn() -> None:
         assert [(await one.wait()).verdict for one in told] == [Verdict.CANCELLED] * 3
 
     play(scene)
+
+
+# --- Draining ------------------------------------------------------------------------------------------------------
+
+
+def test_a_drain_tries_nothing_again_that_its_device_keeps() -> None:
+    async def scene(loop: VirtualLoop) -> None:
+        loop.scripts["sink.test"] = iter([answer(503), [5.0, answer(503)], [5.0, OK], answer(503), OK])
+        delivery = Delivery(rng=lambda: 1.0)
+        pausing, failing, working, waiting = (Told(loop) for _ in range(4))
+        delivery.deliver(EVENT, PATIENT, loop.time() + 60, pausing)
+        await asyncio.sleep(0.1)
+        for told in (failing, working):
+            delivery.deliver(EVENT, PATIENT, loop.time() + 60, told)
+        await asyncio.sleep(0.01)
+        delivery.deliver(EVENT, Terms(SINK), loop.time() + 60, waiting)  # its device is there and waits: it is tried on
+        await asyncio.sleep(0.01)
+        delivery.drain()
+        assert (await pausing.wait()).verdict is Verdict.CANCELLED
+        assert [(await told.wait()).verdict for told in (failing, working, waiting)] == [
+            Verdict.UNKNOWN,
+            Verdict.ACCEPTED,
+            Verdict.ACCEPTED,
+        ]
+        await delivery.close()
+
+    play(scene)
+
+
+def test_a_drain_postpones_nothing() -> None:
+    async def scene(loop: VirtualLoop) -> None:
+        delivery, told = await _crowd(loop, 60.0)
+        delivery.drain()
+        assert [(await one.wait()).verdict for one in told[1:]] == [Verdict.CANCELLED] * 2
+        delivery.deliver(EVENT, PATIENT, loop.time() + 60, late := Told(loop))
+        assert (await late.wait()).verdict is Verdict.OVERLOADED
+        assert (await told[0].wait()).verdict is Verdict.ACCEPTED
+        await delivery.close()
+
+    play(scene)
+
+
+def test_a_drain_before_anything_was_delivered() -> None:
+    Delivery().drain()
+
+
+def test_who_asked_hears_when_a_sink_begins_to_fail_and_when_it_answers_again() -> None:
+    heard: list[str | None] = []
+    deliver([answer(503), answer(503), OK], notice=lambda sink: heard.append(sink.error))
+    assert heard == ["answered 503", None]

@@ -78,7 +78,7 @@ def test_one_failed_connection_is_the_failure_of_one() -> None:
         delivery = Delivery()
         for each in send(delivery, loop, 3):
             assert (await each.wait()).verdict is Verdict.ACCEPTED
-        assert delivery.counters == {"accepted": 3, "refused": 1, "retried": 1}
+        assert delivery.counters == {"accepted": 3, "unreachable": 1, "retried": 1}
         await delivery.close()
 
     play(scene)

@@ -25,7 +25,8 @@ class Item:
 
 def test_everything_expires_in_its_time_and_once() -> None:
     async def scene(loop: VirtualLoop) -> None:
-        watch, start = Watch(loop), loop.time()
+        watch: Watch[Item] = Watch(loop)
+        start = loop.time()
         items = [Item(start + due, watch.discard) for due in (3.0, 1.0, 2.0, 1.001, 5.0)]
         for item in items:
             watch.add(item)
@@ -41,7 +42,8 @@ def test_everything_expires_in_its_time_and_once() -> None:
 
 def test_an_item_may_go_on_with_a_new_due_time() -> None:
     async def scene(loop: VirtualLoop) -> None:
-        watch, start = Watch(loop), loop.time()
+        watch: Watch[Item] = Watch(loop)
+        start = loop.time()
 
         def again(item: Item) -> None:
             item.due = item.due + 1 if len(item.expirations) < 3 else inf
@@ -61,7 +63,7 @@ def test_an_item_may_go_on_with_a_new_due_time() -> None:
 
 def test_the_end_of_one_may_be_the_end_of_another() -> None:
     async def scene(loop: VirtualLoop) -> None:
-        watch = Watch(loop)
+        watch: Watch[Item] = Watch(loop)
         items: list[Item] = []
 
         def all_over(_: Item) -> None:

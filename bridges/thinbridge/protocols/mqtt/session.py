@@ -434,7 +434,7 @@ class MQTTSession(Session):
         else:
             exchange.reason, exchange.tried = WITHHELD, True
             if connection is not None and exchange.here:
-                self._fail(reasons.QUOTA, "withheld", now)
+                self._fail(reasons.SHUTTING_DOWN if self._draining else reasons.QUOTA, "withheld", now)
             return
         if connection is not None:
             self._acknowledge(connection)

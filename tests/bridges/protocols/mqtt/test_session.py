@@ -852,7 +852,7 @@ def test_drain_ends_with_a_message_that_was_not_accepted() -> None:
     bench.answer(0, LOST)
     bench.answer(1, LOST)
     assert not bench.protocol.sessions
-    assert said(line) == "e00197"
+    assert said(line) == "e0018b"
     bench.check()
 
 
