@@ -148,7 +148,7 @@ def endpoints(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     else:
         rows = [(one["name"], one["from"], one["url"]) for one in found]
         click.echo(table(("NAME", "FROM", "URL"), rows, not flags["no_headers"]), nl=False)
-        if all(one["from"] == "cluster" for one in found):
+        if (bridge["spec"].get("expose") or {}).get("type", "ClusterIP") == "ClusterIP":
             click.echo(f"\nTo reach it from outside: kn bridge update {name} --expose NodePort", err=True)
 
 

@@ -39,6 +39,8 @@ class FakeApi:
         self.conflicts = 0
         """How many PUTs are refused because somebody else was faster."""
         self.controller: Callable[[Object], None] = lambda bridge: None
+        self.on_watch: Callable[[], None] = lambda: None
+        """Called when somebody starts to watch: what happens while they wait."""
         self.requests: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
         self.version = 100
@@ -249,13 +251,15 @@ class _Handler(BaseHTTPRequestHandler):
         body["metadata"]["generation"] = generation + (old is None or old["spec"] != body["spec"])
         body["status"] = (old or {}).get("status", {})
         self.fake.write(found["group"] or found["core"], found["plural"], body, "MODIFIED" if old else "ADDED")
-        self._answer(code, deepcopy(body))
+        stored = deepcopy(body)
         self.fake.controller(body)
+        self._answer(code, stored)
 
     def _watch(self, found: dict[str, str], query: dict[str, str]) -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        self.fake.on_watch()
         name, seen = query["fieldSelector"].partition("=")[2], int(query["resourceVersion"])
         with self.fake.changed:
             if not any(version > seen for version, _, _ in self.fake.events):

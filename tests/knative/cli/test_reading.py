@@ -148,7 +148,6 @@ def test_endpoints_say_from_where(iot: FakeApi, kn: Kn) -> None:
         "NAME   FROM      URL\ncoap   cluster   coap://iot.default.svc:5683\ncoap   outside   coap://10.0.0.7:5683\n"
     )
     assert len(yaml.safe_load(kn("endpoints", "iot", "-o", "yaml")[1])["items"]) == 2
-    iot.status(iot.bridge(), addresses=[{"name": "coap", "url": "coap://iot.default.svc:5683"}])
     assert kn("endpoints", "iot")[2] == "\nTo reach it from outside: kn bridge update iot --expose NodePort\n"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.knative.cli.conftest import Kn
-from tests.knative.cli.fake import FakeApi
+from tests.knative.cli.fake import FakeApi, condition
 
 from thinbridge_knative.cli.waiting import Progress
 
@@ -93,6 +93,16 @@ def test_a_bridge_that_does_not_become_ready_says_how_to_undo_it(api: FakeApi, k
         "Error: ImagePullBackOff: pod iot-1, image nope:1: not found\nBridge 'iot' has been created in namespace "
         "'default'; to undo it: kn bridge delete iot -n default\nRun 'kn bridge --help' for usage\n"
     )
+
+
+def test_a_bridge_that_takes_its_time_is_waited_for(api: FakeApi, kn: Kn) -> None:
+    deploying = condition("Ready", "Unknown", "Deploying", "0 of 1 pods are up to date and ready")
+    steps = [lambda: api.status(api.bridge(), conditions=[deploying]), lambda: api.ready(api.bridge())]
+    api.controller = lambda bridge: api.status(api.bridge(), conditions=[deploying])
+    api.on_watch = lambda: steps.pop(0)()
+    status, out, err = kn("create", "iot", *IOT)
+    assert (status, err) == (0, "")
+    assert re.search(r"^ +\d+\.\d{3}s 0 of 1 pods are up to date and ready\n +\d+\.\d{3}s \.\.\.$", out, re.M)
 
 
 def test_time_runs_out(api: FakeApi, kn: Kn) -> None:
