@@ -22,10 +22,6 @@ def test_every_part_is_made_of_the_settings() -> None:
     }
     bridge = build(load(flags, {}))
     assert [one.name for one in bridge.endpoints] == ["coap", "mqtt", "udp"]
-        ("coap", "coap"),
-        ("mqtt", "mqtt"),
-        ("udp", "udp"),
-    ]
     assert bridge.endpoints[0].core.settings.ack_delay == 0.5  # type: ignore[attr-defined]
     assert bridge.delivery.limits.deliveries == 7
     [doors], default = bridge.routes._routes, bridge.routes._default
