@@ -131,6 +131,8 @@ def _deployed(seen: Seen) -> Condition:
     looked = _count(deployment, "observedGeneration") >= deployment["metadata"].get("generation", 0)
     if looked and all(count == wanted for count in counts.values()):
         return Condition(DEPLOYED, "True")
+    if homeless := _unschedulable(seen.pods):  # time may heal it: a node with room, or whose ports are free
+        return Condition(DEPLOYED, "Unknown", "Unschedulable", homeless)
     ready = min(counts["availableReplicas"], counts["updatedReplicas"])
     return Condition(DEPLOYED, "Unknown", "Deploying", f"{ready} of {wanted} pods are up to date and ready")
 
@@ -145,6 +147,15 @@ def _stuck(pods: Iterable[Object]) -> tuple[str, str] | None:
                 told = waiting.get("message") or ended.get("message") or "no more is known"
                 return waiting["reason"], f"pod {pod['metadata']['name']}, image {container['image']}: {told}"
     return None
+
+
+def _unschedulable(pods: Iterable[Object]) -> str:
+    """Why no node takes a pod."""
+    for pod in pods:
+        for told in (pod.get("status") or {}).get("conditions") or ():
+            if (told["type"], told["status"], told.get("reason")) == ("PodScheduled", "False", "Unschedulable"):
+                return f"pod {pod['metadata']['name']}: {told.get('message', '')}"
+    return ""
 
 
 def _failure(deployment: Object) -> tuple[str, str] | None:
