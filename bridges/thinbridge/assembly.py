@@ -17,7 +17,7 @@ from thinbridge.telemetry import Recorder, Throttle, registry
 _throttle = Throttle(logging.getLogger("thinbridge"))
 
 OIDC_TOKEN = "/oidc/token"
-"""Where a SinkBinding puts the token for its sink; Knative rotates it."""
+"""Where a SinkBinding puts the token for its sink, the bridge's own: no route's other sink gets it."""
 
 
 def build(settings: Settings, observer: Observer | None = None) -> Bridge:
@@ -32,7 +32,6 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
     delivery = Delivery(
         DeliveryLimits(deliveries=settings.limits.deliveries),
         overrides=settings.ce_overrides,
-        token_file=OIDC_TOKEN,
         observe=lambda verdict, seconds: recorder.delivery(verdict._value_, seconds),
         notice=_notice,
     )
@@ -93,4 +92,7 @@ def _shell_limits(settings: Settings) -> ShellLimits:
 
 def _whole(route: Route, settings: Settings) -> Route:
     """A route with what it leaves to the bridge."""
-    return replace(route, sink=route.sink or settings.sink, dead_letter=route.dead_letter or settings.dead_letter)
+    own = settings.sink
+    if own is not None and own.token_file is None:
+        own = replace(own, token_file=OIDC_TOKEN)
+    return replace(route, sink=route.sink or own, dead_letter=route.dead_letter or settings.dead_letter)

@@ -41,7 +41,9 @@ class Destination:
     uri: str
     """Absolute http or https URL."""
     ca_certs: str | None = None
-    """PEM text of the authorities to trust for it; None: the system's."""
+    """PEM text of the authorities to trust for it beside the system's."""
+    token_file: str | None = None
+    """Where the bearer token that is made out to it lies; read again as it is rotated. No other destination gets it."""
 
 
 @dataclass(frozen=True, slots=True)

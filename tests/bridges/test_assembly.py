@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from thinbridge.assembly import build
+from thinbridge.assembly import OIDC_TOKEN, build
 from thinbridge.routes import Destination, Mode
 from thinbridge.settings import load
 
@@ -26,7 +26,7 @@ def test_every_part_is_made_of_the_settings() -> None:
     assert bridge.delivery.limits.deliveries == 7
     [doors], default = bridge.routes._routes, bridge.routes._default
     assert (doors.sink, doors.dead_letter) == (Destination("http://doors/"), Destination("http://dead/"))
-    assert (default.sink, default.mode) == (Destination("http://fn/"), Mode.EVENT)
+    assert (default.sink, default.mode) == (Destination("http://fn/", token_file=OIDC_TOKEN), Mode.EVENT)
 
 
 def test_a_sink_that_comes_and_goes_is_a_line_each(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,6 @@ from thinbridge.delivery.handle import Handle
 from thinbridge.delivery.pool import Pool
 from thinbridge.delivery.sink import Notice, Sink
 from thinbridge.delivery.terms import DeliveryLimits, Terms
-from thinbridge.delivery.token import Token
 from thinbridge.delivery.watch import Watch
 from thinbridge.events import Event
 from thinbridge.routes import Destination
@@ -24,8 +23,6 @@ class Delivery:
     Args:
         limits: what all deliveries may take together.
         overrides: attributes that replace those of every event (`K_CE_OVERRIDES`), names already valid.
-        token_file: where the bearer token for the sinks lies, `/oidc/token`; dead-letter sinks don't get it, it is not
-            made out to them.
         observe: told every verdict and its seconds; must not raise.
         notice: told when a sink begins to fail, and when it answers again; must not raise.
         rng: where the chance of pauses comes from, in [0, 1).
@@ -39,7 +36,6 @@ class Delivery:
         limits: DeliveryLimits | None = None,
         *,
         overrides: Mapping[str, str] | None = None,
-        token_file: str | None = None,
         observe: Callable[[Verdict, float], None] | None = None,
         notice: Notice | None = None,
         rng: Callable[[], float] = random.random,
@@ -52,7 +48,6 @@ class Delivery:
         """Every verdict by its value, every failed attempt by its `Failure`'s name, and `retried`, `stale`,
         `postponed`, `unreadable`, `dead_letters`, `dead_letters_failed`."""
         self._overrides = dict(overrides or {})
-        self._token = Token(token_file) if token_file else None
         self._observe = observe
         self._notice = notice
         self._pools: dict[Destination, Pool] = {}
@@ -81,7 +76,7 @@ class Delivery:
         if self._overrides:
             event = Event(event.attributes | self._overrides, event.data)
         pool = self._pools.get(terms.sink) or self._pool(terms.sink)
-        handle = Handle(self, pool, self._token, event, terms, deadline, self._over, done)
+        handle = Handle(self, pool, event, terms, deadline, self._over, done)
         limits = self.limits
         if (
             self._closed
@@ -173,7 +168,7 @@ class Delivery:
         now = self.loop.time()
         terms, deadline = deadletter.terms(sink, handle.terms), now + deadletter.TIMEOUT
         over = partial(self._dead_lettered, handle, answer)
-        Handle(self, pool, None, event, terms, deadline, over, handle.done).begin(now)
+        Handle(self, pool, event, terms, deadline, over, handle.done).begin(now)
 
     def _dead_lettered(self, handle: Handle, answer: Answer, letter: Handle, receipt: Answer) -> None:
         """The dead-letter sink's verdict; a refusal stays one, since its sender is told so."""

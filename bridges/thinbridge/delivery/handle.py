@@ -20,7 +20,6 @@ from thinbridge.delivery.request import build
 from thinbridge.delivery.retry import Failure, Ruling
 from thinbridge.delivery.sink import Sink
 from thinbridge.delivery.terms import DeliveryLimits, Terms
-from thinbridge.delivery.token import Token
 from thinbridge.delivery.watch import Watch
 from thinbridge.errors import DecodeError
 from thinbridge.events import Event, decode
@@ -43,7 +42,6 @@ class Handle:
     Args:
         office: what it shares with the others.
         pool: the sink's connections.
-        token: what proves who we are, None if nothing does.
         event: what is delivered.
         terms: how; `sink` is the pool's.
         deadline: loop time at which it is over, one way or the other.
@@ -52,7 +50,7 @@ class Handle:
     """
 
     __slots__ = (
-        "_connection", "_office", "_over", "_pool", "_reached", "_renewed", "_timer", "_token", "attempts", "deadline",
+        "_connection", "_office", "_over", "_pool", "_reached", "_renewed", "_timer", "attempts", "deadline",
         "done", "due", "event", "since", "terms",
     )  # fmt: skip
 
@@ -60,14 +58,13 @@ class Handle:
         self,
         office: Office,
         pool: Pool,
-        token: Token | None,
         event: Event,
         terms: Terms,
         deadline: float,
         over: Callable[["Handle", Answer], None],
         done: Callable[[Answer], None],
     ) -> None:
-        self._office, self._pool, self._token, self._over = office, pool, token, over
+        self._office, self._pool, self._over = office, pool, over
         self.event, self.terms, self.deadline, self.done = event, terms, deadline, done
         self.attempts = 0
         """How many have begun; a repeat because of a stale connection is not one."""
@@ -165,8 +162,9 @@ class Handle:
         self.due = due if due < self.deadline else self.deadline
         self._office.watch.add(self)
         self._connection, self._reached = connection, True
-        authorization = self._token.line(now) if self._token is not None else ""
-        connection.request(build(self._pool.sink, self.event, self.terms.content, authorization), self)
+        sink = self._pool.sink
+        authorization = sink.token.line(now) if sink.token is not None else ""
+        connection.request(build(sink, self.event, self.terms.content, authorization), self)
 
     # --- what follows ------------------------------------------------------------------------------------------
 

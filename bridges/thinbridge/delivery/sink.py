@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from thinbridge import __version__
+from thinbridge.delivery.token import Token
 from thinbridge.routes import Destination
 
 _URL: Final = "!#$%&'()*+,/:;=?@[]~"
@@ -50,6 +51,8 @@ class Sink:
         """Unix time since when no attempt had an answer to build on; None: it is well, or not tried yet."""
         self.error: str | None = None
         """Why, as a fixed phrase; never bytes of the sink."""
+        self.token = Token(destination.token_file) if destination.token_file else None
+        """What proves to it who we are."""
         self._ca_certs = destination.ca_certs
         self._notice = notice
 

@@ -1,6 +1,7 @@
 """Deliveries in virtual time: what the bridge is told, when, and how often the sink was asked."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from socket import gaierror
 
@@ -254,7 +255,7 @@ def test_overrides_go_onto_every_event() -> None:
 def test_the_token_is_for_the_sink_alone(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("secret")
-    _, loop, *_ = deliver([answer(422)], DEAD_TERMS, token_file=str(file))
+    _, loop, *_ = deliver([answer(422)], Terms(replace(SINK, token_file=str(file)), DEAD))
     (_, to_sink), (_, to_dead_letter) = loop.requests
     assert b"\r\nauthorization: Bearer secret\r\n" in to_sink
     assert b"authorization" not in to_dead_letter
