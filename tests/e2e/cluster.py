@@ -62,6 +62,10 @@ class Space:
         """`kubectl -n NAMESPACE …`."""
         return run("kubectl", "-n", self.name, *arguments, stdin=stdin, seconds=seconds)
 
+    def kn(self, *arguments: object, seconds: float = 120) -> str:
+        """`kn … -n NAMESPACE`."""
+        return run("kn", *arguments, "-n", self.name, seconds=seconds)
+
     def apply(self, *objects: Object) -> None:
         """Make these, or make them so."""
         self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
@@ -94,10 +98,10 @@ class Space:
         """Wait until a Knative Service has no pod."""
         self.eventually(lambda: not self.pods(f"serving.knative.dev/service={function}"), seconds)
 
-    def node_port(self, service: str, port: str) -> int:
+    def node_port(self, service: str, port: int) -> int:
         """The NodePort of a Service's port."""
         ports = self.get("service", service)["spec"]["ports"]
-        return next(int(one["nodePort"]) for one in ports if one["name"] == port)
+        return next(int(one["nodePort"]) for one in ports if one["port"] == port)
 
     def fetch(self, service: str, path: str) -> Any:
         """GET JSON from a Service, by way of the API server."""

@@ -54,6 +54,27 @@ def images(cluster: None) -> Images:
     return Images(names["BRIDGE"], names["ECHO"], names["THERMOSTAT"])
 
 
+@pytest.fixture(scope="session")
+def controller(images: Images) -> Iterator[None]:
+    """The controller of this checkout; afterwards what was there before, or none."""
+    before = run("kubectl", "get", "crd", "bridges.thinbridge.dev", "--ignore-not-found")
+    manifests = run("kubectl", "kustomize", "knative/manifests/overlays/dev")
+    manifests = manifests.replace("dev.local/thinbridge-bridge:dev", images.bridge)
+    run(
+        "kubectl",
+        "apply",
+        "-f",
+        "-",
+        stdin=manifests.replace("imagePullPolicy: Never", "imagePullPolicy: IfNotPresent"),
+    )
+    system = Space("thinbridge-system")
+    system.kubectl("rollout", "restart", "deployment/thinbridge-controller")  # a tag may have a new image
+    system.rolled_out("thinbridge-controller")
+    yield
+    if not before:
+        run("kubectl", "delete", "-f", "-", "--wait=false", stdin=manifests)
+
+
 @pytest.fixture
 def space(cluster: None, request: pytest.FixtureRequest) -> Iterator[Space]:
     """A namespace of the test's own; it goes in the background."""

@@ -1,7 +1,7 @@
 """Kubernetes objects that the tests set up: functions, sinks, and a bridge made by hand, without the controller."""
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tests.e2e.cluster import Object
@@ -23,7 +23,7 @@ def ksvc(name: str, container: Object) -> Object:
         "spec": {
             "template": {
                 "metadata": {"annotations": annotations},
-                "spec": {"containers": [container]},
+                "spec": {"containers": [container], "timeoutSeconds": 60},
             }
         },
     }
@@ -88,32 +88,17 @@ def destination(kind: str, name: str) -> Object:
     return {"ref": {"apiVersion": version, "kind": word, "name": name}}
 
 
-PORTS = (5683, 1883, 9000, 8090)
-"""Of CoAP, MQTT, UDP and HTTP in `plain.yaml`."""
-
-
-def plain_bridge(
-    image: str, name: str, to: Object, mode: str = "request", pod: Object | None = None, ports: Sequence[int] = PORTS
-) -> list[Object]:
-    """A bridge without a controller, as `plain.yaml` has it: ConfigMap, Deployment, Service, SinkBinding.
-
-    Args:
-        image: the bridge's.
-        name: the bridge's, and its Service's.
-        to: its sink.
-        mode: what a device's answer waits for.
-        pod: more for the pod's spec.
-        ports: where it listens, in the order of `PORTS`; on the node's network they must be free.
-    """
-    text = (HERE / "plain.yaml").read_text()
-    for word, value in {"$NAME": name, "$IMAGE": image, "$MODE": mode}.items():
-        text = text.replace(word, value)
-    for usual, port in zip(PORTS, ports, strict=True):
-        text = text.replace(str(usual), str(port))
+def plain_bridge(image: str, name: str, to: Object) -> list[Object]:
+    """A bridge without a controller, as `plain.yaml` has it: ConfigMap, Deployment, Service, SinkBinding."""
+    text = (HERE / "plain.yaml").read_text().replace("$NAME", name).replace("$IMAGE", image)
     objects: list[Object] = list(yaml.safe_load_all(text))
     for one in objects:
         if one["kind"] == "SinkBinding":
             one["spec"]["sink"] = to
-        if one["kind"] == "Deployment":
-            one["spec"]["template"]["spec"] |= pod or {}
     return objects
+
+
+def bridge(name: str, to: Object, *listen: str, expose: str = "NodePort", **spec: Any) -> Object:
+    """A Bridge that devices outside reach."""
+    whole = {"listen": [{"url": url} for url in listen], "sink": to, "expose": {"type": expose}, **spec}
+    return {"apiVersion": "thinbridge.dev/v1alpha1", "kind": "Bridge", "metadata": {"name": name}, "spec": whole}

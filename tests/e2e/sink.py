@@ -9,6 +9,7 @@ POST anything    an event; $ANSWER says what becomes of it: `accept` 202, `echo`
 import base64
 import json
 import os
+import signal
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,4 +82,5 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 512
 
 
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # a container's first process ignores it otherwise
 Server(("", int(os.environ.get("PORT", "8080"))), Sink).serve_forever()

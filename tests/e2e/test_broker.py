@@ -6,7 +6,7 @@ import pytest
 from tests.e2e import devices
 from tests.e2e.cluster import Space, timed
 from tests.e2e.conftest import Images, Record
-from tests.e2e.objects import destination, plain_bridge, sink, sink_ksvc
+from tests.e2e.objects import bridge, destination, sink, sink_ksvc
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.peer("mosquitto_rr")]
 
@@ -19,17 +19,16 @@ def trigger(name: str, subscriber: dict[str, object]) -> dict[str, object]:
     return {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "metadata": {"name": name}, "spec": spec}
 
 
-def test_two_triggers_and_an_answer_by_replyto(space: Space, images: Images, record: Record) -> None:
+def test_two_triggers_and_an_answer_by_replyto(space: Space, images: Images, controller: None, record: Record) -> None:
     broker = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "default"}}
     space.apply(broker, *sink("watching", images.bridge), *sink_ksvc("answering", images.bridge, "replyto"))
     space.apply(
         trigger("watching", destination("svc", "watching")), trigger("answering", destination("ksvc", "answering"))
     )
-    space.apply(*plain_bridge(images.bridge, "iot", destination("broker", "default"), mode="later"))
-    space.ready("ksvc/answering", "broker/default", "trigger/watching", "trigger/answering", "sinkbinding/iot-bridge")
+    space.apply(bridge("iot", destination("broker", "default"), "mqtt:1883", mode="later"))
+    space.ready("ksvc/answering", "broker/default", "trigger/watching", "trigger/answering", "bridge/iot")
     space.rolled_out("watching")
-    space.rolled_out("iot-bridge")
-    port = space.node_port("iot", "mqtt")
+    port = space.node_port("iot", 1883)
     space.at_zero("answering")
 
     def ask(number: int) -> float:

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.cluster import Space, node
 from tests.e2e.conftest import Images, Record
 from tests.e2e.fleet import Confirmable, Fleet, Publisher
-from tests.e2e.objects import destination, plain_bridge, sink
+from tests.e2e.objects import bridge, destination, sink
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
@@ -16,21 +16,19 @@ SETTLE = 10
 """Seconds of undisturbed traffic before and after each disturbance."""
 
 
-def test_nothing_acknowledged_is_lost(space: Space, images: Images, record: Record) -> None:
+def test_nothing_acknowledged_is_lost(space: Space, images: Images, controller: None, record: Record) -> None:
     space.apply(*sink("function", images.bridge))
-    space.apply(*plain_bridge(images.bridge, "iot", destination("svc", "function")))
-    space.kubectl("scale", "deployment/iot-bridge", f"--replicas={REPLICAS}")
-    space.ready("sinkbinding/iot-bridge")
-    for deployment in ("function", "iot-bridge"):
-        space.rolled_out(deployment)
-    coap, mqtt = space.node_port("iot", "coap"), space.node_port("iot", "mqtt")
+    space.apply(bridge("iot", destination("svc", "function"), "coap:5683", "mqtt:1883", replicas=REPLICAS))
+    space.ready("bridge/iot")
+    space.rolled_out("function")
+    coap, mqtt = space.node_port("iot", 5683), space.node_port("iot", 1883)
 
     def update() -> None:
         space.kubectl("rollout", "restart", "deployment/iot-bridge")
         space.rolled_out("iot-bridge")
 
     def delete() -> None:
-        pod = space.pods("app=iot")[0]["metadata"]["name"]
+        pod = space.pods("app.kubernetes.io/instance=iot")[0]["metadata"]["name"]
         space.kubectl("delete", "pod", pod)  # waits until it is gone
         space.rolled_out("iot-bridge")
 

@@ -12,7 +12,7 @@ import time
 import pytest
 from tests.e2e.cluster import Space, node
 from tests.e2e.conftest import Images, Record
-from tests.e2e.objects import destination, plain_bridge, sink
+from tests.e2e.objects import bridge, destination, sink
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
@@ -35,16 +35,15 @@ class Device:
             return None
 
 
-def test_an_answer_after_three_minutes_of_silence(space: Space, images: Images, record: Record) -> None:
+def test_an_answer_after_three_minutes_of_silence(
+    space: Space, images: Images, controller: None, record: Record
+) -> None:
     space.apply(*sink("function", images.bridge))
     to = destination("svc", "function")
-    space.apply(*plain_bridge(images.bridge, "nodeport", to))
-    on_host = {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
-    space.apply(*plain_bridge(images.bridge, "onhost", to, pod=on_host, ports=(15683, 11883, 19000, 18090)))
-    space.ready("sinkbinding/nodeport-bridge", "sinkbinding/onhost-bridge")
-    for deployment in ("function", "nodeport-bridge", "onhost-bridge"):
-        space.rolled_out(deployment)
-    ways = {"NodePort": Device(space.node_port("nodeport", "udp")), "hostNetwork": Device(19000)}
+    space.apply(bridge("nodeport", to, "udp:9000"), bridge("onhost", to, "udp:19000", expose="HostNetwork"))
+    space.ready("bridge/nodeport", "bridge/onhost")
+    space.rolled_out("function")
+    ways = {"NodePort": Device(space.node_port("nodeport", 9000)), "HostNetwork": Device(19000)}
     for way, device in ways.items():
         device.socket.send(way.encode())
     space.eventually(lambda: len(space.fetch("function", "/events")) == len(ways))
@@ -60,6 +59,6 @@ def test_an_answer_after_three_minutes_of_silence(space: Space, images: Images, 
     heard = {way: push(way, "late") for way in ways}
     for way, (status, data) in heard.items():
         record(f"UDP, {way}, a push after {SILENCE} s of silence", f"{status}, {'arrives' if data else 'is lost'}")
-    assert heard["hostNetwork"] == (200, b"late")
+    assert heard["HostNetwork"] == (200, b"late")
     for device in ways.values():
         device.socket.close()
