@@ -118,7 +118,7 @@ def check_format(output: str | None, allowed: Sequence[str] = FORMATS) -> None:
     if kind not in allowed:
         raise Failure(
             f'unable to match a printer suitable for the output format "{output}", allowed formats are: '
-            f"{','.join(allowed)}"
+            f"{','.join(sorted(allowed))}"
         )
     if kind.startswith("jsonpath") and not template:
         raise Failure(f"template format specified but no template given: write -o {kind}=TEMPLATE")

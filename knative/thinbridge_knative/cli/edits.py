@@ -24,6 +24,8 @@ FLAGS: Final = {
     "metadata": "NAME",
 }
 """Keys of the spec, by the flag that says them."""
+IMPLIED: Final = ("extensions", "name", "url", "uri")
+"""Keys below those that the flag's value itself is."""
 FROM_FILE: Final = ("name", "namespace", "http", "sink_from_binding", "ce_overrides", "log_format")
 """Keys of `bridge.yaml` that a Bridge says elsewhere, or that its pods' are given anyway."""
 UNRESOLVED: Final = "http://sink.invalid/"
@@ -94,8 +96,15 @@ def check(bridge: Object) -> None:
     try:
         read(bridge, lambda destination: {"uri": destination.get("uri") or UNRESOLVED})
     except SettingsError as error:
-        top = re.split(r"[.\[]", error.key)[0]
-        raise SettingsError(FLAGS.get(top, error.key), error.value, error.fix) from error
+        raise SettingsError(_flag(error.key), error.value, error.fix) from error
+
+
+def _flag(key: str) -> str:
+    """`routes[0].mode` as it was typed: `--route mode`."""
+    top, *below = re.findall(r"[^.\[\]]+", key)
+    if top not in FLAGS:
+        return key
+    return " ".join((FLAGS[top], *(part for part in below if not part.isdecimal() and part not in IMPLIED)))
 
 
 def listener_names(spec: Mapping[str, Any]) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import click
 
-from thinbridge_knative.client import BRIDGES, Cluster, Object
+from thinbridge_knative.client import BRIDGES, PODS, Cluster, Object
 from thinbridge_knative.failures import ApiFailure, Failure
 from thinbridge_knative.output import condition
+from thinbridge_knative.resource import selector
 
 LONELY: Final = 5.0
 """Seconds after which a bridge that no controller has touched is worth a word."""
@@ -76,21 +77,27 @@ def until_ready(cluster: Cluster, name: str, namespace: str, patience: Patience)
 
 
 def until_gone(cluster: Cluster, name: str, namespace: str, patience: Patience) -> None:
-    """Return when the bridge and all that it owns is gone.
+    """Return when the bridge is gone and its last pod has drained.
 
     Raises:
         Failure: no time left.
     """
     end = time.monotonic() + patience.timeout
     while time.monotonic() < end:
-        try:
-            cluster.get(BRIDGES, name, namespace)
-        except ApiFailure as error:
-            if error.missing:
-                return
-            raise
+        if not _there(cluster, name, namespace) and not cluster.find(PODS, namespace, selector(name))["items"]:
+            return
         time.sleep(PAUSE)
     raise Failure(f"timeout: bridge '{name}' not deleted after {patience.timeout:.0f} seconds")
+
+
+def _there(cluster: Cluster, name: str, namespace: str) -> bool:
+    try:
+        cluster.get(BRIDGES, name, namespace)
+    except ApiFailure as error:
+        if error.missing:
+            return False
+        raise
+    return True
 
 
 def _seen(bridge: Object) -> bool:
