@@ -343,7 +343,3 @@ def _rule(rule: str, message: str) -> dict[str, str]:
 
 def _column(name: str, path: str, kind: str = "string") -> dict[str, str]:
     return {"name": name, "type": kind, "jsonPath": path}
-
-
-if __name__ == "__main__":
-    print(text(), end="")

@@ -29,7 +29,9 @@ OWNED: Final = (("apps", "v1", "deployments"), ("sources.knative.dev", "v1", "si
 
 
 TRIES: Final = 10
-"""At the label of a new CRD, a second apart; it is served within one."""
+"""At the label of a new CRD, which is served within a second."""
+PAUSE: Final = 1.0
+"""Seconds between two of them."""
 
 
 def operator(world: World, worker: Worker, metrics: Metrics, metrics_port: int) -> kopf.OperatorRegistry:
@@ -62,7 +64,7 @@ def operator(world: World, worker: Worker, metrics: Metrics, metrics_port: int) 
                 await asyncio.to_thread(register, world)
             except Failure as error:
                 log.info("bridges are not served yet", extra=fields(error=str(error)))
-                await asyncio.sleep(1)
+                await asyncio.sleep(PAUSE)
             else:
                 return
 

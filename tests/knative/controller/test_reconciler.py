@@ -1,0 +1,194 @@
+"""One look: what is made, what is left alone, what is said where it can't be."""
+
+from typing import Any
+
+import pytest
+from tests.knative.bridges import bridge
+from tests.knative.controller.world import FakeWorld, forbidden
+
+from thinbridge_knative.controller.reconciler import Reconciler, differs, holds
+from thinbridge_knative.failures import ApiFailure
+
+
+def world(**spec: Any) -> FakeWorld:
+    made = FakeWorld()
+    made.objects["Bridge", "home", "iot"] = bridge(**spec)
+    return made
+
+
+def look(made: FakeWorld) -> bool | None:
+    made.writes.clear()
+    return Reconciler(made, "bridge:1", lambda: "2026-01-01T00:00:00Z")("home", "iot")
+
+
+def ready(made: FakeWorld) -> dict[str, Any]:
+    conditions: list[dict[str, Any]] = made.objects["Bridge", "home", "iot"]["status"]["conditions"]
+    return conditions[0]
+
+
+def settled(**spec: Any) -> FakeWorld:
+    made = world(**spec)
+    look(made)
+    made.settle()
+    assert look(made) is True
+    return made
+
+
+def test_all_is_made_in_order_and_then_ready() -> None:
+    made = world()
+    assert look(made) is False
+    assert made.writes == [
+        "apply ConfigMap iot-bridge",
+        "apply SinkBinding iot-bridge",
+        "apply Deployment iot-bridge",
+        "apply Service iot",
+        "apply Service iot-pods",
+        "status",
+    ]
+    made.settle()
+    assert look(made) is True
+    assert made.writes == ["status"]
+    assert (ready(made)["status"], made.objects["Bridge", "home", "iot"]["status"]["sinkUri"]) == (
+        "True",
+        "http://thermostat/",
+    )
+
+
+def test_ten_idle_looks_write_nothing_though_a_webhook_wrote() -> None:
+    made = settled()
+    generations = {key: one["metadata"].get("generation") for key, one in made.objects.items()}
+    for _ in range(10):
+        assert look(made) is True
+        assert made.writes == []
+    assert generations == {key: one["metadata"].get("generation") for key, one in made.objects.items()}
+    [container] = made.objects["Deployment", "home", "iot-bridge"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "K_SINK", "value": "http://thermostat/"} in container["env"]
+
+
+def test_a_change_of_routes_writes_the_config_alone() -> None:
+    made = settled()
+    made.objects["Bridge", "home", "iot"]["spec"]["routes"] = [{"sink": {"uri": "http://b/"}}]
+    look(made)
+    assert made.writes == ["apply ConfigMap iot-bridge"]
+    assert "http://b/" in made.objects["ConfigMap", "home", "iot-bridge"]["data"]["bridge.yaml"]
+
+
+def test_a_change_of_listeners_rolls_the_pods() -> None:
+    made = settled()
+    before = made.objects["Deployment", "home", "iot-bridge"]["metadata"]["generation"]
+    made.objects["Bridge", "home", "iot"]["spec"]["listen"] = [{"url": "coap:5684"}]
+    assert look(made) is False
+    assert "apply Deployment iot-bridge" in made.writes
+    assert made.objects["Deployment", "home", "iot-bridge"]["metadata"]["generation"] == before + 1
+    assert ready(made)["reason"] == "Deploying"
+
+
+def test_drift_is_repaired_and_what_is_dropped_goes() -> None:
+    made = settled(ceOverrides={"extensions": {"site": "a"}})
+    made.objects["Deployment", "home", "iot-bridge"]["spec"]["replicas"] = 7
+    del made.objects["Bridge", "home", "iot"]["spec"]["ceOverrides"]
+    look(made)
+    assert made.objects["Deployment", "home", "iot-bridge"]["spec"]["replicas"] == 1
+    assert "ceOverrides" not in made.objects["SinkBinding", "home", "iot-bridge"]["spec"]
+
+
+def test_services_that_are_no_longer_wanted_go_but_only_ours() -> None:
+    made = settled(expose={"type": "LoadBalancer"})
+    labels = made.objects["Service", "home", "iot"]["metadata"]["labels"]
+    made.put("Service", "theirs", metadata={"labels": labels}, spec={})
+    made.objects["Bridge", "home", "iot"]["spec"]["expose"] = {"type": "NodePort"}
+    look(made)
+    assert [write for write in made.writes if write.startswith("delete")] == [
+        "delete Service iot-udp",
+        "delete Service iot-tcp",
+    ]
+    assert ("Service", "home", "theirs") in made.objects
+
+
+def test_a_bridge_that_is_gone_or_going_is_left_alone() -> None:
+    made = FakeWorld()
+    assert look(made) is None
+    made = world()
+    made.objects["Bridge", "home", "iot"]["metadata"]["deletionTimestamp"] = "now"
+    assert look(made) is None
+    assert made.writes == []
+
+
+def test_a_spec_that_can_not_be_used_makes_nothing_and_says_why() -> None:
+    made = world(listen=[{"url": "lora:1"}])
+    assert look(made) is False
+    assert made.writes == ["status"]
+    assert ready(made)["reason"] == "InvalidSpec"
+    assert ready(made)["message"] == "listen[0]: lora:1: unknown protocol; installed: coap, mqtt, udp"
+    assert look(made) is False
+    assert made.writes == []
+
+
+def test_a_dead_letter_that_is_not_there_is_waited_for() -> None:
+    ref = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "dead"}
+    made = world(dead_letter={"ref": ref})
+    look(made)
+    assert (ready(made)["reason"], ready(made)["message"]) == (
+        "DestinationNotFound",
+        "Service home/dead does not exist",
+    )
+    made.put("Service", "dead", status={"address": {"url": "http://dead/"}})
+    look(made)
+    assert "http://dead/" in made.objects["ConfigMap", "home", "iot-bridge"]["data"]["bridge.yaml"]
+
+
+def test_a_name_that_is_taken_leaves_nothing_half_made() -> None:
+    made = world()
+    made.put("Service", "iot")
+    look(made)
+    assert made.writes == ["status"]
+    assert ready(made)["reason"] == "NameTaken"
+    assert ready(made)["message"] == "Service home/iot is there already and is not this bridge's"
+
+
+def test_what_the_api_server_refuses_is_told() -> None:
+    made = world()
+    made.refuse["Deployment"] = forbidden("deployments.apps is forbidden")
+    look(made)
+    assert (ready(made)["reason"], ready(made)["message"]) == (
+        "Forbidden",
+        "Deployment home/iot-bridge: deployments.apps is forbidden",
+    )
+
+
+def test_eventing_that_is_not_installed_is_told() -> None:
+    made = world()
+    made.refuse["SinkBinding"] = ApiFailure(404, {}, "404 page not found")
+    look(made)
+    assert (ready(made)["reason"], ready(made)["message"]) == (
+        "Refused",
+        "SinkBinding home/iot-bridge: 404 page not found",
+    )
+
+
+@pytest.mark.parametrize("code", [409, 500, 503])
+def test_what_may_pass_is_tried_again(code: int) -> None:
+    made = world()
+    made.refuse["ConfigMap"] = ApiFailure(code, {"reason": "Conflict"})
+    with pytest.raises(ApiFailure):
+        look(made)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "expected"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({"a": 1}, {"b": 1}, False),
+        ([], {"a": 1}, False),
+        ({"a": [{"name": "x", "more": 1}, {"name": "y"}]}, {"a": [{"name": "y"}, {"name": "x"}]}, True),
+        ({"a": [{"name": "x"}]}, {"a": [{"name": "z"}]}, False),
+        ({"a": "text"}, {"a": ["text"]}, False),
+    ],
+)
+def test_only_owned_fields_are_compared(live: Any, wanted: Any, expected: bool) -> None:
+    assert holds(live, wanted) is expected
+
+
+def test_an_object_that_was_never_applied_differs() -> None:
+    assert differs({"metadata": {"annotations": {"thinbridge.dev/applied": "1"}}}, {"metadata": {}})
