@@ -37,6 +37,7 @@ PASSED: Final = ("method", "data", "type", "qos", "response_topic", "mqtt_versio
     options.namespace(),
     options.target(),
     *options.waiting("delete", "deleted", default=False),
+    complete=stores.names,
 )
 def delete(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """Delete bridges with all that belongs to them; each failure is told, the others go on."""
@@ -72,6 +73,7 @@ def delete(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """,
     options.namespace(),
     *options.patience(),
+    complete=stores.names,
 )
 def wait(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """Return when the bridge is ready."""
@@ -99,6 +101,7 @@ def wait(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     Flag("--tail", type=click.INT, help="Lines of recent log of each pod to display (default: all)."),
     Flag("--previous", is_flag=True, help="Print the logs of containers that have ended."),
     options.namespace(),
+    complete=stores.names,
 )
 def logs(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """The logs of all pods; where there are several, each line names its pod."""
@@ -145,6 +148,7 @@ def logs(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     Flag("--timeout", help="Seconds to wait; a cold start takes a while."),
     Flag("--count", help="Send it so many times."),
     options.namespace(),
+    complete=stores.names,
 )
 def send(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """Run `thinbridge send` with an address of the bridge; its exit status is ours."""

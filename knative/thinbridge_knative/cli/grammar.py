@@ -17,6 +17,10 @@ COMMAND: Final = re.compile(rf"'({PROGRAM}\s.+?)'")
 """The command that a message is about, as kn finds it."""
 
 
+Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+"""(context, parameter, what is typed so far) → whole words."""
+
+
 class Flag(click.Option):
     """One flag; its help is shown as cobra does, with the type after the name."""
 
@@ -205,8 +209,13 @@ def _folded(text: str, room: int, indent: int) -> str:
     return ("\n" + " " * indent).join(lines)
 
 
-def command(name: str, short: str, words: str, example: str, *flags: Flag) -> Callable[[Callable[..., None]], Command]:
-    """Make a function a command; it is called with the context, the words, and its flags by name."""
+def command(
+    name: str, short: str, words: str, example: str, *flags: Flag, complete: Completer | None = None
+) -> Callable[[Callable[..., None]], Command]:
+    """Make a function a command; it is called with the context, the words, and its flags by name.
+
+    `complete` says how a shell may go on with a word.
+    """
 
     def make(run: Callable[..., None]) -> Command:
         return Command(
@@ -216,7 +225,7 @@ def command(name: str, short: str, words: str, example: str, *flags: Flag) -> Ca
             short_help=short,
             words=words,
             example=example,
-            params=[click.Argument(["names"], nargs=-1), *flags],
+            params=[click.Argument(["names"], nargs=-1, shell_complete=complete), *flags],
         )
 
     return make

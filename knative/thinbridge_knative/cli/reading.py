@@ -53,6 +53,7 @@ NAMELESS: Final = tuple(one for one in FORMATS if one != "name")
     *options.listing(),
     options.namespace(),
     options.target(),
+    complete=stores.names,
 )
 def list_(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """A line for each bridge."""
@@ -87,6 +88,7 @@ def list_(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     options.namespace(),
     options.target(),
     Flag("-v", "--verbose", is_flag=True, help="More output."),
+    complete=stores.names,
 )
 def describe(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """Everything about one bridge, its pods' sessions and rates included."""
@@ -113,6 +115,7 @@ def describe(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """,
     *options.printing(),
     options.namespace(),
+    complete=stores.names,
 )
 def export(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """The bridge as a manifest for another cluster."""
@@ -133,6 +136,7 @@ def export(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """,
     *options.listing(),
     options.namespace(),
+    complete=stores.names,
 )
 def endpoints(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """The addresses of each listener, and from where they can be used."""

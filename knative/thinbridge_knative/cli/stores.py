@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 import click
 
+from thinbridge.errors import ThinbridgeError
 from thinbridge_knative.client import BRIDGES, Access, Cluster, Object
 from thinbridge_knative.failures import ApiFailure, Failure
 from thinbridge_knative.output import to_yaml
@@ -146,6 +147,16 @@ def store(namespace: str | None, target: str | None = None) -> Store:
         return InFolder(Path(target), namespace or "default")
     found = cluster()
     return OnCluster(found, namespace or found.namespace)
+
+
+def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Bridges whose names begin so, for a shell that completes a word; none if there is no cluster to ask."""
+    try:
+        with ctx.scope(cleanup=False):
+            found = store(ctx.params.get("namespace"), ctx.params.get("target")).all()["items"]
+    except ThinbridgeError:
+        return []
+    return [name for one in found if (name := str(one["metadata"]["name"])).startswith(incomplete)]
 
 
 def of(kept: Store) -> Cluster | None:

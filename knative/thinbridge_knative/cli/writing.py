@@ -113,6 +113,7 @@ def apply(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     options.namespace(),
     options.target(),
     *options.waiting("update"),
+    complete=stores.names,
 )
 def update(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     """Change what the flags say, and nothing else; again if somebody else wrote in between."""

@@ -1,6 +1,6 @@
 """`kn bridge` beside `kn source apiserver` and `kn service`: recorded on a real cluster, kept in docs/kn-bridge.md.
 
-    python -m tests.knative.cli.side_by_side record    runs both on the cluster of $KUBECONFIG, writes side_by_side.json;
+    python -m tests.knative.cli.side_by_side record    runs both on the cluster of $KUBECONFIG, writes the JSON;
                                                        namespace `farm` must have a Knative service `thermostat`
     python -m tests.knative.cli.side_by_side           writes the page's second half from that and from errors.toml
 

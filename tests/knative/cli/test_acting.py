@@ -119,18 +119,29 @@ def test_completion_code(shell: str, kn: Kn) -> None:
     assert "_KN_BRIDGE_COMPLETE" in out
 
 
-def test_completion_answers() -> None:
-    words = {"COMP_WORDS": "kn-bridge del", "COMP_CWORD": "1", "_KN_BRIDGE_COMPLETE": "bash_complete"}
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("kn-bridge del", ["delete"]),
+        ("kn-bridge create --lis", ["--listen"]),
+        ("kn-bridge delete i", ["iot"]),
+        ("kn-bridge describe -n elsewhere i", []),
+    ],
+)
+def test_completion_answers(line: str, words: list[str], api: FakeApi, kn: Kn) -> None:
+    kn(*IOT)
+    count = str(len(line.split()) - 1)
+    shell = {"COMP_WORDS": line, "COMP_CWORD": count, "_KN_BRIDGE_COMPLETE": "bash_complete"}
     code = "from thinbridge_knative.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **words},
+        env={**os.environ, **shell},
         capture_output=True,
         text=True,
         timeout=20,
         check=False,
     )
-    assert done.stdout == "plain,delete\n"
+    assert done.stdout.split() == [f"plain,{word}" for word in words]
 
 
 def test_kn_is_told_that_nothing_is_shared(kn: Kn) -> None:
