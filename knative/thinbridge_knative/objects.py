@@ -143,9 +143,17 @@ def _pod(plan: Plan, image: str, host: bool) -> Object:
             "runAsUser": USER,
             "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
+            **({} if host else _low_ports(plan)),
         },
         **({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if host else {}),
     }
+
+
+def _low_ports(plan: Plan) -> Object:
+    """Let nobody in particular bind a port below 1024, in the pod's own network: a sysctl that every cluster allows."""
+    if all(listener.port >= 1024 for listener in plan.settings.listen):
+        return {}
+    return {"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]}
 
 
 def _container(plan: Plan, image: str) -> Object:
@@ -162,6 +170,7 @@ def _container(plan: Plan, image: str) -> Object:
         "livenessProbe": _probe("/health/live", periodSeconds=10, failureThreshold=3),
         "readinessProbe": _probe("/health/ready", periodSeconds=2, failureThreshold=3),
         "resources": plan.spec.get("resources") or RESOURCES,
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # its last line says what to mend; the status shows it
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -144,7 +144,8 @@ def _stuck(pods: Iterable[Object]) -> tuple[str, str] | None:
             waiting = (container.get("state") or {}).get("waiting") or {}
             if waiting.get("reason") in STUCK:
                 ended = (container.get("lastState") or {}).get("terminated") or {}
-                told = waiting.get("message") or ended.get("message") or "no more is known"
+                told = ended.get("message") or waiting.get("message") or "no more is known"
+                told = " ".join(told.split())
                 return waiting["reason"], f"pod {pod['metadata']['name']}, image {container['image']}: {told}"
     return None
 

@@ -89,6 +89,7 @@ def test_a_pod_may_do_nothing_but_its_work() -> None:
     assert container["livenessProbe"]["httpGet"] == {"path": "/health/live", "port": "http-bridge"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/health/ready", "port": "http-bridge"}
     assert container["resources"] == RESOURCES
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert "hostNetwork" not in spec
 
 
@@ -114,6 +115,14 @@ def test_the_nodes_own_ports_are_taken_by_one_pod_at_a_time() -> None:
     rolling = deployment(expose={"type": "HostNetwork"})["strategy"]["rollingUpdate"]
     assert rolling == {"maxSurge": 0, "maxUnavailable": 1}
     assert deployment()["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_a_port_below_1024_can_be_bound_in_the_pods_own_network_alone() -> None:
+    syslog = [{"url": "udp:514"}]
+    [setting] = pod(listen=syslog)["securityContext"]["sysctls"]
+    assert setting == {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
+    assert "sysctls" not in pod()["securityContext"]
+    assert "sysctls" not in pod(listen=syslog, expose={"type": "HostNetwork"})["securityContext"]
 
 
 def test_inside_the_cluster_one_service_has_all_listeners() -> None:

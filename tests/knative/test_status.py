@@ -93,7 +93,7 @@ def test_pods_that_are_on_their_way_are_counted() -> None:
     ("found", "expected"),
     [
         (waiting("ImagePullBackOff", "no such host"), ("ImagePullBackOff", "no such host")),
-        (waiting("CrashLoopBackOff", "", "Error: listen: …"), ("CrashLoopBackOff", "Error: listen: …")),
+        (waiting("CrashLoopBackOff", "back-off", "Error: listen:\n …"), ("CrashLoopBackOff", "Error: listen: …")),
         (waiting("CrashLoopBackOff"), ("CrashLoopBackOff", "no more is known")),
     ],
 )

@@ -82,9 +82,13 @@ class ClusterWorld:
         return self._cluster.apply(KINDS[body["apiVersion"], body["kind"]], body, CONTROLLER)
 
     def apply_status(self, body: Object) -> None:
-        """The same for the status alone."""
+        """The same for the status alone; what is gone in the meantime needs none."""
         kind = KINDS[body["apiVersion"], body["kind"]]
-        self._cluster.apply(_Status(kind.group, kind.version, kind.plural), body, CONTROLLER)
+        try:
+            self._cluster.apply(_Status(kind.group, kind.version, kind.plural), body, CONTROLLER)
+        except ApiFailure as error:
+            if not error.missing:
+                raise
 
     def delete(self, body: Object) -> None:
         """Have it deleted; that it is gone already is well, too."""

@@ -110,8 +110,11 @@ def test_a_refusal_is_no_absence() -> None:
         world.get(*KSVC, "home", "f")
     with pytest.raises(ApiFailure):
         world.delete(body("v1", "Service"))
+    with pytest.raises(ApiFailure):
+        world.apply_status(body("thinbridge.dev/v1alpha1", "Bridge"))
     cluster.fails = ApiFailure(404, {"reason": "NotFound"})
     world.delete(body("v1", "Service"))  # gone is gone
+    world.apply_status(body("thinbridge.dev/v1alpha1", "Bridge"))
 
 
 # --- The label that makes bridges a source ------------------------------------------------------------------------
