@@ -16,6 +16,11 @@ CORES = {
     "bridges/thinbridge/mapping.py": ["tests/bridges/test_mapping.py"],
     "bridges/thinbridge/events.py": ["tests/bridges/test_events.py"],
     "bridges/thinbridge/delivery/*": ["tests/bridges/delivery"],
+    "knative/thinbridge_knative/addressable.py": ["tests/knative/test_addressable.py"],
+    "knative/thinbridge_knative/objects.py": ["tests/knative/test_objects.py"],
+    "knative/thinbridge_knative/schema.py": ["tests/knative/test_schema.py"],
+    "knative/thinbridge_knative/spec.py": ["tests/knative/test_spec.py"],
+    "knative/thinbridge_knative/status.py": ["tests/knative/test_status.py"],
     "functions/thinbridge_functions/*": ["tests/functions"],
 }
 

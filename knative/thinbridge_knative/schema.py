@@ -16,6 +16,7 @@ from thinbridge import registry
 from thinbridge.settings import Settings
 from thinbridge.settings.faults import dotted, explain
 from thinbridge_knative import resource
+from thinbridge_knative.objects import RESOURCES
 from thinbridge_knative.spec import NAME, NAME_FIX, SHARED
 
 Schema = dict[str, Any]
@@ -169,7 +170,8 @@ def _spec() -> Schema:
             **shared,
             "replicas": {"type": "integer", "format": "int32", "minimum": 0, "description": "Pods; 1 unless given."},
             "resources": _object(
-                {"requests": _quantities(), "limits": _quantities()}, "What a pod asks for and may take."
+                {"requests": _quantities(), "limits": _quantities()},
+                f"What a pod asks for and may take; unless given, {json.dumps(RESOURCES)}.",
             ),
             "image": _string("The bridge's image; the controller's own choice unless given."),
             "expose": _expose(),

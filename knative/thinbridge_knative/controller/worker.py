@@ -27,8 +27,9 @@ Look = Callable[[str, str], bool | None]
 class Pace:
     """How often to look where no event says so; all in seconds."""
 
-    settled: float = 60.0
-    """At what is ready: drift that no watch shows (ConfigMaps, addresses of routes' sinks) is repaired by then."""
+    settled: float = 300.0
+    """At what is ready: drift that no watch shows (ConfigMaps, addresses of routes' sinks) is repaired by then. A look
+    is a dozen requests: a thousand bridges make 40 a second."""
     waiting: float = 3.0
     """At what is not: why a pod does not start is told by the pod, which is not watched."""
     failed: float = 1.0
@@ -36,7 +37,7 @@ class Pace:
     failed_max: float = 60.0
     """And no longer than that."""
     workers: int = 4
-    """Looks at a time: each is a handful of requests."""
+    """Looks at a time."""
 
 
 class Metrics:
