@@ -24,6 +24,10 @@ FLAGS: Final = {
     "metadata": "NAME",
 }
 """Keys of the spec, by the flag that says them."""
+MAPPINGS: Final = ("sink", "dead_letter", "ceOverrides", "limits", "resources", "expose")
+LISTS: Final = ("listen", "routes")
+KEYS: Final = (*MAPPINGS, *LISTS, "mode", "trusted_networks", "drain", "log_level", "replicas", "image")
+"""All keys of a spec; the CRD has the same."""
 IMPLIED: Final = ("extensions", "name", "url", "uri")
 """Keys below those that the flag's value itself is."""
 FROM_FILE: Final = ("name", "namespace", "http", "sink_from_binding", "ce_overrides", "log_format")
@@ -54,6 +58,8 @@ def from_file(path: str, name: str | None, namespace: str) -> Object:
     elif (content["kind"], content.get("apiVersion")) != (KIND, API_VERSION):
         raise Failure(f"{path} holds a {content['kind']} of {content.get('apiVersion')}, not a {KIND} of {API_VERSION}")
     meta = content.get("metadata") or {}
+    if not isinstance(meta, dict):
+        raise Failure(f"{path}: metadata: use a mapping of keys to values")
     if name and meta.get("name") and name != meta["name"]:
         raise Failure(f"provided bridge name '{name}' doesn't match name from file '{meta['name']}'")
     if not (name or meta.get("name")):
@@ -91,12 +97,28 @@ def check(bridge: Object) -> None:
     """
     from thinbridge_knative.spec import read
 
+    _shape(bridge["spec"])
     if "sink" not in bridge["spec"]:
         raise Failure('required flag(s) "sink" not set')
     try:
         read(bridge, lambda destination: {"uri": destination.get("uri") or UNRESOLVED})
     except SettingsError as error:
         raise SettingsError(_flag(error.key), error.value, error.fix) from error
+
+
+def _shape(spec: object) -> None:
+    """Refuse what is no spec at all: a file may hold anything."""
+    from thinbridge.settings.faults import nearest, shown
+
+    if not isinstance(spec, dict):
+        raise SettingsError("spec", shown(spec), "use a mapping of keys to values")
+    for key, value in spec.items():
+        if key not in KEYS:
+            raise SettingsError(f"spec.{key}", shown(value), f"unknown key; {nearest(str(key), KEYS)}")
+        if key in MAPPINGS and not isinstance(value, dict):
+            raise SettingsError(f"spec.{key}", shown(value), "use a mapping of keys to values")
+        if key in LISTS and not (isinstance(value, list) and all(isinstance(one, dict) for one in value)):
+            raise SettingsError(f"spec.{key}", shown(value), "use a list of mappings")
 
 
 def _flag(key: str) -> str:
@@ -132,13 +154,14 @@ def _load(path: str) -> Any:
 
 
 def _spec_of_settings(content: Mapping[str, Any]) -> Object:
-    """`bridge.yaml` as a spec: its listeners are no longer on loopback addresses, its sink is a Destination."""
+    """`bridge.yaml` as a spec: short forms written out, its sinks as Destinations."""
     spec = {key: value for key, value in content.items() if key not in FROM_FILE}
     if isinstance(listen := spec.get("listen"), list):
         spec["listen"] = [{"url": one} if isinstance(one, str) else one for one in listen]
-    for key in ("sink", "dead_letter"):
-        if key in spec:
-            spec[key] = _destination(spec[key])
+    routes = spec.get("routes")
+    for holder in (spec, *(routes if isinstance(routes, list) else ())):
+        if isinstance(holder, dict):
+            holder |= {key: _destination(holder[key]) for key in ("sink", "dead_letter") if key in holder}
     if extensions := content.get("ce_overrides"):
         spec["ceOverrides"] = {"extensions": extensions}
     return spec
