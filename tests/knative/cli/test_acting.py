@@ -12,6 +12,8 @@ import pytest
 from tests.knative.cli.conftest import Kn
 from tests.knative.cli.fake import FakeApi
 
+from thinbridge_knative.cli import main
+
 LABELS = {"app.kubernetes.io/name": "thinbridge", "app.kubernetes.io/instance": "iot"}
 IOT = ("create", "iot", "--listen", "udp:9000", "--sink", "thermostat", "--no-wait")
 
@@ -146,3 +148,37 @@ def test_completion_answers(line: str, words: list[str], api: FakeApi, kn: Kn) -
 
 def test_kn_is_told_that_nothing_is_shared(kn: Kn) -> None:
     assert kn("manifest")[1] == '{"hasManifest": false}\n'
+
+
+def test_a_bridge_that_is_deleted_while_waited_for(api: FakeApi, kn: Kn) -> None:
+    api.controller = lambda bridge: None
+    kn(*IOT)
+
+    def delete() -> None:
+        api.write("thinbridge.dev/v1alpha1", "bridges", api.bridge(), "DELETED")
+
+    api.on_watch = delete
+    status, _, err = kn("wait", "iot")
+    assert (status, err.splitlines()[0]) == (1, "Error: bridge 'iot' was deleted while it was waited for")
+
+
+def test_deletion_is_waited_for_until_the_last_pod_has_drained(api: FakeApi, kn: Kn) -> None:
+    kn(*IOT)
+    api.add("v1", "pods", "iot-bridge-1", metadata={"labels": LABELS}, status={})
+    status, _, err = kn("delete", "iot", "--wait", "--wait-timeout", "1")
+    assert (status, err.splitlines()[0]) == (1, "Error: timeout: bridge 'iot' not deleted after 1 seconds")
+
+
+@pytest.mark.parametrize(("words", "status"), [(["options"], 0), (["nothing"], 1)])
+def test_the_console_script_ends_with_its_status(
+    words: list[str], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == status
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    command = f'{sys.executable} -c "from thinbridge_knative.cli import main; main()" create --help'
+    done = subprocess.run(["sh", "-c", f"{command} | true"], capture_output=True, text=True, timeout=20, check=False)
+    assert done.stderr == ""

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
@@ -157,3 +158,40 @@ def test_list_types_needs_no_cluster(kn: Kn, monkeypatch: pytest.MonkeyPatch) ->
     assert out.splitlines()[0].split() == ["TYPE", "PROTOCOL", "PORT", "DESCRIPTION"]
     assert "dev.thinbridge.coap.request   coap       5683" in out
     assert kn("list-types", "-o", 'jsonpath={.items[?(@.protocol=="udp")].type}')[1] == "dev.thinbridge.udp.datagram"
+
+
+def test_describe_tells_all_that_is_said(iot: FakeApi, kn: Kn) -> None:
+    bridge = iot.bridge()
+    bridge["metadata"] |= {"labels": {"team": "a", "site": "x" * 100}, "annotations": {"kubectl.kubernetes.io/y": "z"}}
+    sink = {"ref": {"apiVersion": "v1", "kind": "Service", "name": "d", "namespace": "other"}, "uri": "/dead"}
+    bridge["spec"] |= {"dead_letter": sink, "image": "dev.local/b:1", "expose": {"type": "HostNetwork"}}
+    ready = condition("Ready", "False", "Missing", "no sink") | {"severity": "Warning"}
+    iot.status(bridge, conditions=[condition("SinkProvided", "Unknown", "Resolving", "wait"), ready])
+    out = kn("describe", "iot")[1]
+    assert f"Labels:     site={'x' * 83} ...\n" in out
+    assert "Annotations" not in out
+    assert "Image:      dev.local/b:1\n" in out
+    assert (
+        "Dead Letter:\n  Name:       d\n  Namespace:  other\n  Resource:   Service (v1)\n  URI:        /dead\n" in out
+    )
+    verbose = kn("describe", "iot", "-v")[1]
+    assert "Labels:       site=xxx" in verbose
+    assert "\n              team=a\n" in verbose
+    assert "Annotations:  kubectl.kubernetes.io/y=z\n" in verbose
+    marks = [line[2:4] for line in verbose.splitlines()[-2:]]
+    assert marks == [" W", "??"]
+    assert verbose.splitlines()[-2].endswith("Missing (no sink)")
+
+
+def test_templates_come_from_files_too(iot: FakeApi, kn: Kn, tmp_path: Path) -> None:
+    file = tmp_path / "template"
+    file.write_text("{.metadata.name}!")
+    assert kn("describe", "iot", "-o", f"jsonpath-file={file}")[1] == "iot!"
+    assert kn("describe", "iot", "-o", "jsonpath-file=/nonexistent")[2].startswith("Error: error reading template ")
+    assert kn("list", "-o", "jsonpath-as-json={.items[*].metadata.name}")[1] == '[\n    "iot"\n]\n'
+    assert kn("list", "-o", "jsonpath")[2].startswith("Error: template format specified but no template given")
+
+
+def test_endpoints_of_a_bridge_that_has_none(iot: FakeApi, kn: Kn) -> None:
+    iot.status(iot.bridge())
+    assert kn("endpoints", "iot")[1] == "No endpoints found.\n"
