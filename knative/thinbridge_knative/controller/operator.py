@@ -5,6 +5,7 @@ Only `event` handlers: kopf's other kinds write annotations and finalizers onto 
 
 import asyncio
 import logging
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -48,7 +49,9 @@ def operator(world: World, worker: Worker, metrics: Metrics, metrics_port: int) 
         settings.posting.enabled = False  # conditions say it, and events need one more permission
         settings.watching.server_timeout = 300  # a connection that died quietly is noticed
         start_http_server(metrics_port, registry=metrics.registry)
-        running.append(asyncio.create_task(worker.run()))
+        task = asyncio.create_task(worker.run())
+        task.add_done_callback(_ended)
+        running.append(task)
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
@@ -92,6 +95,13 @@ def run(image: str, health_port: int, metrics_port: int) -> None:
         standalone=True,
         liveness_endpoint=f"http://0.0.0.0:{health_port}/healthz",
     )
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """A controller that looks at nothing any more must not seem well: it ends, and Kubernetes starts it anew."""
+    if not task.cancelled():
+        log.critical("the worker has ended", exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _is_ours(name: str | None, **_: Any) -> bool:

@@ -1,6 +1,7 @@
 """kopf only watches: which events lead to which bridge, and that nothing is written onto a resource."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -75,3 +76,26 @@ def test_without_an_image_it_says_so() -> None:
     command = [sys.executable, "-m", "thinbridge_knative.controller"]
     done = subprocess.run(command, env={}, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stderr) == (2, "Error: BRIDGE_IMAGE: (none): name the image of bridges\n")
+
+
+@pytest.mark.parametrize(("fails", "signals"), [(True, [signal.SIGTERM]), (False, [])])
+def test_a_worker_that_fails_ends_the_controller(
+    fails: bool, signals: list[signal.Signals], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[signal.Signals] = []
+    monkeypatch.setattr(signal, "raise_signal", raised.append)
+
+    async def work() -> None:
+        if fails:
+            raise KeyError("surprise")
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        task = asyncio.create_task(work())
+        task.add_done_callback(operator._ended)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert raised == signals
