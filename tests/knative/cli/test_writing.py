@@ -8,6 +8,7 @@ import yaml
 from tests.knative.cli.conftest import Kn
 from tests.knative.cli.fake import FakeApi, condition
 
+from thinbridge_knative.cli import waiting
 from thinbridge_knative.cli.waiting import Progress
 
 IOT = ("--listen", "coap:5683", "--listen", "udp:9000", "--sink", "ksvc:thermostat")
@@ -215,3 +216,10 @@ def test_target_writes_files_and_asks_no_cluster(
     assert "iot    coap:5683,udp:9000   ksvc:thermostat" in kn("list", *place)[1]
     assert kn("delete", "iot", *place)[0] == 0
     assert not file.exists()
+
+
+def test_a_bridge_that_nobody_takes_up_is_told(api: FakeApi, kn: Kn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "LONELY", 0.05)
+    api.controller = lambda bridge: None
+    out = kn("create", "iot", *IOT, "--wait-timeout", "1")[1]
+    assert "s No controller has taken it up yet: is thinbridge-controller running?\n" in out
