@@ -105,15 +105,8 @@ class Space:
 
     def fetch(self, service: str, path: str) -> Any:
         """GET JSON from a Service, by way of the API server."""
-        return json.loads(run("kubectl", "get", "--raw", self._proxied(service, path)))
-
-    def post(self, service: str, path: str, body: str) -> str:
-        """POST to a Service, by way of the API server, which reads JSON only."""
-        raw = self._proxied(service, path)
-        return run("kubectl", "create", "--raw", raw, "-f", "-", stdin=body, seconds=90)
-
-    def _proxied(self, service: str, path: str) -> str:
-        return f"/api/v1/namespaces/{self.name}/services/{service}:80/proxy{path}"
+        raw = f"/api/v1/namespaces/{self.name}/services/{service}:80/proxy{path}"
+        return json.loads(run("kubectl", "get", "--raw", raw))
 
     def eventually(self, condition: Callable[[], object], seconds: float = 30) -> None:
         """Wait for what the cluster takes its time with; a command that fails is one that has to be asked again."""

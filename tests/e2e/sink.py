@@ -1,9 +1,9 @@
 """A function for the tests that remembers what it was sent; runs in the cluster, on nothing but Python.
 
-GET /events      every event's attributes and data, in order, as JSON
-POST /push       {"to": replyto, "data": "text"}: POSTs the text there; answers {"status": number}
-POST anything    an event; $ANSWER says what becomes of it: `accept` 202, `echo` its own data,
-                 `replyto` 202, and its data, in capitals, by its replyto
+GET /events                  every event's attributes and data, in order, as JSON
+GET /push?to=URL&data=TEXT   POSTs the text there, as text/plain; answers {"status": number}
+POST anything                an event; $ANSWER says what becomes of it: `accept` 202; `replyto` 202, and then its
+                             data, in capitals, by its replyto
 """
 
 import base64
@@ -13,6 +13,7 @@ import signal
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
 
 ANSWER = os.environ.get("ANSWER", "accept")
 events: list[dict[str, str]] = []
@@ -34,22 +35,18 @@ class Sink(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """What was sent so far."""
-        self.answer(200, json.dumps(events).encode(), "application/json")
+        """What was sent so far, or an order to push."""
+        url = urlsplit(self.path)
+        said: object = events
+        if url.path == "/push":
+            order = dict(parse_qsl(url.query))
+            said = {"status": push(order["to"], order["data"].encode())}
+        self.answer(200, json.dumps(said).encode())
 
     def do_POST(self) -> None:
-        """An event, or an order to push."""
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        if self.path == "/push":
-            order = json.loads(body)
-            status = push(order["to"], order["data"].encode())
-            self.answer(200, json.dumps({"status": status}).encode(), "application/json")
-            return
-        event = self.event(body)
+        """An event."""
+        event = self.event(self.rfile.read(int(self.headers.get("content-length", 0))))
         events.append(event)
-        if ANSWER == "echo":
-            self.answer(200, event["data"].encode(), "text/plain")
-            return
         self.answer(202)
         if ANSWER == "replyto":
             event["pushed"] = str(push(event["replyto"], event["data"].upper().encode()))
@@ -63,10 +60,10 @@ class Sink(BaseHTTPRequestHandler):
         attributes = {name.lower()[3:]: value for name, value in self.headers.items() if name.lower().startswith("ce-")}
         return attributes | {"data": body.decode()}
 
-    def answer(self, status: int, body: bytes = b"", content_type: str = "text/plain") -> None:
+    def answer(self, status: int, body: bytes = b"") -> None:
         """Send the answer."""
         self.send_response(status)
-        self.send_header("content-type", content_type)
+        self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -5,9 +5,9 @@ pod's own address: a NAT between pod and device makes of it a datagram from some
 there is nothing to forget.
 """
 
-import json
 import socket
 import time
+from urllib.parse import urlencode
 
 import pytest
 from tests.e2e.cluster import Space, node
@@ -50,7 +50,7 @@ def test_an_answer_after_three_minutes_of_silence(
     replyto = {event["data"]: event["replyto"] for event in space.fetch("function", "/events")}
 
     def push(way: str, text: str) -> tuple[int, bytes | None]:
-        said = json.loads(space.post("function", "/push", json.dumps({"to": replyto[way], "data": text})))
+        said = space.fetch("function", "/push?" + urlencode({"to": replyto[way], "data": text}))
         return said["status"], ways[way].hears()
 
     for way in ways:
