@@ -8,15 +8,17 @@ FROM python:${PYTHON}-slim AS dependencies
 RUN python3 -m venv --without-pip /opt/thinbridge
 ENV PIP="python3 -m pip --python /opt/thinbridge/bin/python --no-cache-dir --disable-pip-version-check"
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml LICENSE ./
 COPY bridges/thinbridge/__init__.py bridges/thinbridge/
 # The Kubernetes client comes twice, once for asyncio: 68 MB that nothing here imports.
-RUN $PIP install '.[cli,controller]' \
+RUN touch README.md \
+    && $PIP install '.[cli,controller]' \
     && $PIP uninstall --quiet --yes thinbridge \
     && rm -r /opt/thinbridge/lib/python3*/site-packages/kubernetes/aio
 
 # thinbridge itself, 2 MB: what a new version of it transfers.
 FROM dependencies AS build
+COPY README.md .
 COPY bridges bridges
 COPY functions/thinbridge_functions functions/thinbridge_functions
 COPY knative/thinbridge_knative knative/thinbridge_knative

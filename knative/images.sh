@@ -33,7 +33,7 @@ build() {
     begin=$(date +%s)
     case ${ENGINE##*/} in
     docker | podman) "$ENGINE" build --quiet --tag "$image" "$@" . >/dev/null ;;
-    buildah) "$ENGINE" build --quiet --layers --format docker --tag "$image" "$@" . >/dev/null ;;
+    buildah) "$ENGINE" build --quiet --layers --tag "$image" "$@" . >/dev/null ;;
     *) "$ENGINE" "$image" . "$@" >/dev/null ;;
     esac
     echo "$image  $(($(date +%s) - begin)) s"
