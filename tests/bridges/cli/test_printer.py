@@ -97,6 +97,30 @@ def test_nobody_is_shown_an_answer_that_nobody_gets(capsys: pytest.CaptureFixtur
     assert line(capsys) == "stub      192.0.2.7:40000 21 → dev.thinbridge.mqtt.message → 200, 0 ms → done"
 
 
+@pytest.mark.parametrize(
+    ("protocol", "at_least_once", "outcome", "heard"),
+    [
+        ("coap", False, Outcome.REFUSED, "send JSON"),
+        ("udp", False, Outcome.REFUSED, "refused: send JSON, silence"),
+        ("udp", False, Outcome.UNKNOWN, "perhaps not done, silence"),
+        ("mqtt", True, Outcome.REFUSED, "refused: send JSON, PUBACK 0x99 (MQTT 3.1.1: PUBACK)"),
+        ("mqtt", True, Outcome.UNKNOWN, "perhaps not done, no PUBACK"),
+        ("mqtt", False, Outcome.REFUSED, "refused: send JSON, silence"),
+        ("tftp", False, Outcome.REFUSED, "refused: send JSON"),
+        ("udp", False, Outcome.ACCEPTED, "send JSON"),
+    ],
+)
+def test_a_device_is_said_to_get_what_its_protocol_gives_it(
+    capsys: pytest.CaptureFixture[str], protocol: str, at_least_once: bool, outcome: Outcome, heard: str
+) -> None:
+    endpoint = StubEndpoint()
+    endpoint.protocol = protocol
+    inbound = request()._replace(at_least_once=at_least_once)
+    answer = Answer(Verdict.REFUSED, 415)
+    Printer().answered(endpoint, session(), inbound, answer, Reply(outcome, 415, None, b"send JSON"), 0.0)
+    assert line(capsys).rpartition(" → ")[2] == heard
+
+
 def test_every_outcome_and_verdict_has_words(capsys: pytest.CaptureFixture[str]) -> None:
     for verdict in Verdict:
         for outcome in Outcome:

@@ -13,6 +13,7 @@ from thinbridge.cli.console import colourful
 from thinbridge.delivery import Answer, Verdict
 from thinbridge.events import Event
 from thinbridge.protocols.base import Endpoint, Inbound, Outbound, Outcome, PushResult, Reply, Session
+from thinbridge.protocols.mqtt import reasons
 from thinbridge.telemetry.logs import printable
 
 VERDICTS: Final = {
@@ -70,7 +71,7 @@ class Printer:
             f"{_device(session)} {_request(endpoint, inbound)}",
             inbound.type,
             self._style(function, fg="green" if good else "red"),
-            (inbound.wants_reply and _payload(reply.data)) or OUTCOMES[reply.outcome],
+            _heard(endpoint, inbound, reply),
         )
         self._line(endpoint.name, self._style(" → ", dim=True).join(ways))
 
@@ -108,6 +109,31 @@ def _request(endpoint: Endpoint, inbound: Inbound) -> str:
     subject = "" if inbound.subject == endpoint.name else _cut(inbound.subject or "/", 60)
     words = (inbound.attributes.get("coapmethod"), subject, _payload(inbound.data))
     return " ".join(word for word in words if word)
+
+
+def _heard(endpoint: Endpoint, inbound: Inbound, reply: Reply) -> str:
+    """What the device gets: data, where its protocol carries some; else what became of it, and how it is told."""
+    data = _payload(reply.data)
+    carried = (Outcome.ACCEPTED, Outcome.REFUSED) if endpoint.protocol == "coap" else (Outcome.ACCEPTED,)
+    if data and inbound.wants_reply and reply.outcome in carried:
+        return data
+    words = OUTCOMES[reply.outcome]
+    if reply.outcome is Outcome.REFUSED and data:
+        words = f"{words}: {data}"  # the function's word, for whoever reads this: the device does not get it
+    return ", ".join(word for word in (words, _word(endpoint, inbound, reply)) if word)
+
+
+def _word(endpoint: Endpoint, inbound: Inbound, reply: Reply) -> str:
+    """How the protocol says that it was not done; empty where the outcome says enough."""
+    if reply.outcome in GOOD:
+        return ""
+    if endpoint.protocol == "udp" or (endpoint.protocol == "mqtt" and not inbound.at_least_once):
+        return "silence"
+    if endpoint.protocol != "mqtt":
+        return ""
+    if reply.outcome is not Outcome.REFUSED:
+        return "no PUBACK"
+    return f"PUBACK 0x{reasons.refused(reply.status):02x} (MQTT 3.1.1: PUBACK)"  # 3.1.1 has no PUBACK that says no
 
 
 def _payload(data: bytes) -> str:
