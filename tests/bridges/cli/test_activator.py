@@ -69,6 +69,10 @@ class Quiet(Printer):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.failures: list[tuple[bytes, str]] = []
+
+    def failed(self, asked: bytes, why: str) -> None:
+        self.failures.append((asked, why))
 
     def show(self, text: str) -> None:
         self.lines.append(text)
@@ -199,7 +203,44 @@ def test_a_change_is_tried_at_once_after_a_failure() -> None:
             assert await here.post() == b"503 "
             here.function.broken = False
             here.activator.changed("main.py")
+            assert here.printer.lines[-1].endswith("main.py changed; the next try starts it")
             assert await here.post() == b"200 hi"
+            assert here.printer.failures == [(POST, "not started")]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failures"),
+    [
+        (Answer(500), [(POST, "500")]),
+        (Answer(404), [(POST, "404")]),
+        (Answer(500, {"ce-specversion": "1.0"}), []),
+        (Answer(503, {"content-type": "application/cloudevents+json"}), []),
+        (Answer(400), []),
+        (Answer(200), []),
+    ],
+)
+def test_an_answer_that_makes_the_bridge_try_again_is_told(answer: Answer, failures: list[tuple[bytes, str]]) -> None:
+    async def test() -> None:
+        async with rig() as here:
+            here.function.script = lambda posted: answer
+            assert (await here.post()).startswith(str(answer.status).encode())
+            assert here.printer.failures == failures
+
+    run(test)
+
+
+def test_a_function_at_work_for_nobody_is_not_called_idle() -> None:
+    async def test() -> None:
+        async with rig(idle=0.1) as here:
+            here.function.script = lambda posted: Answer(200, after=60)
+            _, writer = await here.connect()
+            writer.write(POST)
+            await until(lambda: here.function.processes and here.function.processes[0].sink.posted)
+            writer.close()
+            await until(lambda: not here.function.running)
+            assert here.printer.lines[-1].endswith("stopped, nobody waits for it any more; the next message starts it")
 
     run(test)
 

@@ -12,8 +12,11 @@ from tests.bridges.cli.processes import Program, free, program, seconds_since
 from tests.bridges.cli.test_run import mistake
 from tests.waiting import until_now
 
+from thinbridge.cli.dev.stage import impatient
 from thinbridge.cli.message import Message
 from thinbridge.device.base import Result
+from thinbridge.routes import Mode, Route
+from thinbridge.settings import load
 
 ECHO = str(Path(__file__).parents[3] / "functions" / "examples" / "echo")
 HERE = (
@@ -87,7 +90,7 @@ def test_a_mistake_in_the_code_is_readable_and_a_correction_enough(tmp_path: Pat
     with dev(str(file)) as running:
         result = say(f"{running.url('coap')}/sensors/7")
         assert (result.ok, result.code[:3]) == (False, "5.0")
-        running.line(r"did not start: SyntaxError: invalid syntax; the next message tries again")
+        running.line(r"did not start: SyntaxError: invalid syntax; messages are kept and tried again")
         assert running.count("a mistake") == 1
         assert running.count("site-packages") == 0
         file.write_text(HANDLER, "utf-8")
@@ -97,6 +100,21 @@ def test_a_mistake_in_the_code_is_readable_and_a_correction_enough(tmp_path: Pat
                 == Result(True, "2.04", "application/octet-stream", b"old")
             )
         )
+
+
+def test_a_broken_handler_is_told_once_and_so_is_its_message(tmp_path: Path) -> None:
+    file = written(tmp_path, HANDLER.replace("return b'old'", "raise KeyError('nope')"))
+    with dev(str(file)) as running:
+        assert Message(f"{running.url('mqtt')}/sensors/7", b"hello").send(2) is None
+        running.line(r"mqtt .* sensors/7 hello → dev.thinbridge.mqtt.message → 500 → kept and tried again")
+        running.line(r"\| the same again")
+        assert running.count(r"\| Traceback") == 1
+        assert running.count("kept and tried again") == 1
+
+
+def test_a_message_that_its_device_keeps_is_not_tried_for_long() -> None:
+    settings = impatient(load({"listen": ["udp"], "sink": "http://sink/", "mode": "event"}, {}))
+    assert settings.routes == (Route(mode=Mode.EVENT, retry_for=30),)
 
 
 def test_a_function_that_dies_is_started_again(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from thinbridge.cli.dev.frames import Frames
+from thinbridge.cli.dev.frames import Frames, Tracebacks
 
 
 def test_only_the_functions_own_frames_are_shown() -> None:
@@ -30,3 +30,29 @@ ZeroDivisionError: division by zero
         "ZeroDivisionError: division by zero",
         "    deeper, but of no frame",
     ]
+
+
+def shown(tracebacks: Tracebacks, text: str) -> list[str]:
+    lines = [one for line in text.splitlines() for one in tracebacks.take(line)]
+    return [*lines, *tracebacks.end()]
+
+
+def test_a_traceback_that_was_shown_is_one_line() -> None:
+    tracebacks = Tracebacks()
+    header = "on failed on <Event 'dev.thinbridge.coap.request' subject='x' id='1' 1 bytes>\n"
+    text = 'Traceback (most recent call last):\n  File "main.py", line 5, in on\n    1 / 0\nZeroDivisionError: zero\n'
+    assert shown(tracebacks, f"hello\n{header}{text}") == ["hello", *text.splitlines()]
+    assert not tracebacks.repeated
+    assert shown(tracebacks, f"{header}{text}hello\n") == ["the same again", "hello"]
+    assert tracebacks.repeated
+    other = text.replace("zero", "one")
+    assert shown(tracebacks, other + text) == [*other.splitlines(), "the same again"]
+    assert shown(tracebacks, text.rpartition("Zero")[0]) == text.splitlines()[:-1]  # the process ended in it
+
+
+def test_few_tracebacks_are_remembered() -> None:
+    tracebacks = Tracebacks()
+    for number in range(50):
+        assert len(shown(tracebacks, f"Traceback (most recent call last):\nKeyError: {number}")) == 2
+    assert shown(tracebacks, "Traceback (most recent call last):\nKeyError: 49") == ["the same again"]
+    assert len(shown(tracebacks, "Traceback (most recent call last):\nKeyError: 0")) == 2

@@ -108,7 +108,28 @@ def test_broken_code_is_told_readably(tmp_path: Path, text: str, shown: str, pro
         assert shown in printer.text
         assert "site-packages" not in printer.text
         assert problem in printer.lines[-1]
-        assert printer.lines[-1].endswith("; the next message tries again")
+        assert printer.lines[-1].endswith("; messages are kept and tried again")
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        (f"{HANDLER}raise ValueError\n", "function  | the same again"),
+        ("from functions_framework import http\nraise SystemExit(7)\n@http\ndef on(r): ...\n", "as before"),
+    ],
+)
+def test_code_that_is_still_broken_is_told_in_a_line(tmp_path: Path, text: str, last: str) -> None:
+    async def test() -> None:
+        printer = Quiet()
+        function = Function(written(tmp_path, text), None, 0.0, printer)
+        for _ in range(2):
+            with pytest.raises(NotStarted):
+                await function.start()
+        again = printer.lines[printer.lines.index("function  starting", 1) + 1 :]
+        assert [line for line in again if "hello" not in line] == again[-1:]
+        assert again[-1].endswith(last)
 
     run(test)
 

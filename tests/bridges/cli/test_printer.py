@@ -128,6 +128,20 @@ def test_every_outcome_and_verdict_has_words(capsys: pytest.CaptureFixture[str])
             assert "door sensors/7 → " in line(capsys)
 
 
+def test_a_message_that_is_tried_again_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    printer, endpoint = Printer(), StubEndpoint()
+    for exchange, id in enumerate(("one", "two"), 1):
+        printer.received(endpoint, session(), request(b"21")._replace(exchange=exchange), Event({"id": id}))
+    printer.failed(b"POST / HTTP/1.1\r\nce-id: two\r\n", "500")
+    told = "stub      192.0.2.7:40000 sensors/7 21 → dev.thinbridge.coap.request → 500 → kept and tried again"
+    assert line(capsys) == told
+    printer.failed(b"POST / HTTP/1.1\r\nce-id: two\r\n", "500")
+    printer.answered(endpoint, session(), request(), OK, Reply(Outcome.ACCEPTED), 0.0)
+    line(capsys)
+    printer.failed(b"POST / HTTP/1.1\r\nce-id: one\r\n", "500")  # has its answer
+    assert capsys.readouterr().out == ""
+
+
 def test_a_push_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Printer().pushed(StubEndpoint(), session("\x1bdoor"), Outbound(data=b"open"), PushResult.QUEUED)
     assert line(capsys) == r"stub      push open → \x1bdoor → queued"

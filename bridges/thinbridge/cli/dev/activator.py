@@ -1,11 +1,13 @@
 """What the bridge's sink points at: a gate before the function, as Knative's activator is.
 
-It passes bytes and reads none of them. HTTP/1.1 without pipelining takes turns, so a connection whose last bytes came
-from the bridge is waiting for an answer. When none waits and nothing passed for `idle` seconds, the function is
-stopped, and the connections that the bridge keeps open for later are closed with it.
+It passes bytes as they are, and of an answer it reads the status, to say which message is tried again. HTTP/1.1 without
+pipelining takes turns, so a connection whose last bytes came from the bridge is waiting for an answer. When none waits
+and nothing passed for `idle` seconds, the function is stopped, and the connections that the bridge keeps open for later
+are closed with it.
 """
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +26,10 @@ BROKEN: Final = 2.0
 REFUSAL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 """What is said for a function that can't be started: bare, so it is retried, and the device hears that it failed."""
 
+FAILURE: Final = re.compile(rb"http/1\.[01] (404|408|409|429|5\d\d)")
+EVENT: Final = (b"\nce-specversion:", b"application/cloudevents")
+"""What makes an answer the function's last word, whatever its status."""
+
 
 @dataclass(slots=True, eq=False)
 class _Link:
@@ -34,6 +40,8 @@ class _Link:
     """Who answers on it."""
     waiting: bool = False
     """The bridge has asked and the function has not answered."""
+    asked: bytes = b""
+    """The beginning of what it has asked."""
 
 
 class Activator:
@@ -55,6 +63,10 @@ class Activator:
         """Watching and ending processes."""
         self._touched = 0.0
         self._broken_until = 0.0
+        self._broken = False
+        """The last start failed, and nothing has changed since."""
+        self._left = False
+        """The bridge gave up waiting, and no answer has come since: the function may still be at it."""
 
     async def open(self) -> None:
         """Listen on a free port of loopback."""
@@ -79,7 +91,9 @@ class Activator:
 
     def changed(self, what: str) -> None:
         """The code changed: what runs finishes what it is at, the next message starts it afresh."""
-        self._broken_until = 0.0
+        if self._starting is None and self._broken:
+            self._printer.say("function", f"{what} changed; the next try starts it")
+        self._broken, self._broken_until = False, 0.0
         if self._starting is not None and self._starting.done():
             self._printer.say("function", f"{what} changed; the next message starts it afresh")
             self._retire(self._starting.result())
@@ -96,15 +110,17 @@ class Activator:
             pass  # the bridge sees its connection close, and tries again
         finally:
             self._links.discard(link)
+            self._left |= link.waiting and link.process is not None
             writer.close()
 
     async def _pass(
         self, link: _Link, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        link.waiting = True
+        link.waiting, link.asked = True, first
         try:
             link.process = await self._running()
         except NotStarted:
+            self._printer.failed(first, "not started")
             await _refuse(reader, writer)
             return
         if reader.at_eof():
@@ -118,7 +134,12 @@ class Activator:
 
     async def _pump(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asks: bool) -> None:
         while data := await reader.read(CHUNK):
+            if asks and not link.waiting:
+                link.asked = data
+            elif not asks and link.waiting and (status := _failure(data)):
+                self._printer.failed(link.asked, status)
             link.waiting = asks
+            self._left = self._left and asks
             self._touched = self._loop.time()
             writer.write(data)
             await writer.drain()
@@ -136,8 +157,9 @@ class Activator:
             process = await self._function.start()
         except NotStarted:
             self._starting = None
-            self._broken_until = self._loop.time() + BROKEN
+            self._broken, self._broken_until = True, self._loop.time() + BROKEN
             raise
+        self._broken = self._left = False
         self._touched = self._loop.time()
         self._keep(self._watch(process))
         return process
@@ -149,7 +171,8 @@ class Activator:
             if not self._is_current(process):
                 return
             if rest <= 0 and not self._waiting(process):
-                self._printer.say("function", f"stopped, idle for {self._idle:g} s; the next message starts it")
+                why = "nobody waits for it any more" if self._left else f"idle for {self._idle:g} s"
+                self._printer.say("function", f"stopped, {why}; the next message starts it")
                 self._retire(process)
                 return
             await asyncio.wait([process.ended], timeout=max(rest, POLL))
@@ -183,6 +206,13 @@ class Activator:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _failure(answer: bytes) -> str:
+    """The status of an answer that makes the bridge try again: an accident, no event (Knative's delivery table)."""
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+    found = FAILURE.match(head)
+    return "" if found is None or any(mark in head for mark in EVENT) else found[1].decode()
 
 
 async def _first(*work: Coroutine[Any, Any, None]) -> None:

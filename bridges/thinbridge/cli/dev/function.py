@@ -7,10 +7,11 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from thinbridge.cli.dev.frames import Frames
+from thinbridge.cli.dev.frames import Frames, Tracebacks
 from thinbridge.cli.dev.printer import Printer
 from thinbridge.cli.dev.target import Target, find
 from thinbridge.errors import SettingsError, ThinbridgeError
@@ -38,12 +39,21 @@ class Process:
         child: the process.
         port: where on loopback it accepts connections.
         frames: what to show of its output.
+        tracebacks: those that were shown before.
         printer: shows it.
     """
 
-    def __init__(self, child: asyncio.subprocess.Process, port: int, frames: Frames, printer: Printer) -> None:
+    def __init__(
+        self,
+        child: asyncio.subprocess.Process,
+        port: int,
+        frames: Frames,
+        tracebacks: Tracebacks,
+        printer: Printer,
+    ) -> None:
         self.port = port
         self._frames = frames
+        self._tracebacks = tracebacks
         self._child = child
         self._printer = printer
         self._last: deque[str] = deque(maxlen=1)
@@ -52,7 +62,7 @@ class Process:
         """Done when it has ended; its exit status."""
 
     @classmethod
-    async def spawn(cls, target: Target, printer: Printer) -> "Process":
+    async def spawn(cls, target: Target, tracebacks: Tracebacks, printer: Printer) -> "Process":
         """Start it; `accepting` tells when it is there."""
         port = _free_port()
         command = [sys.executable, "-m", "functions_framework", "--target", target.name, "--host", "127.0.0.1"]
@@ -67,7 +77,7 @@ class Process:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,  # Ctrl-C is for us: we drain first; and its workers end with it
         )
-        return cls(child, port, Frames(target.source.parent), printer)
+        return cls(child, port, Frames(target.source.parent), tracebacks, printer)
 
     async def accepting(self) -> None:
         """Wait until it accepts connections.
@@ -101,11 +111,16 @@ class Process:
             except ValueError:  # longer than that
                 continue
             if not line:
-                return
+                break
             text = line.decode("utf-8", "replace").rstrip()
             if text and self._frames.keep(text):
                 self._last.append(text)
-                self._printer.output(text)
+                self._show(self._tracebacks.take(text))
+        self._show(self._tracebacks.end())
+
+    def _show(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._printer.output(line)
 
 
 class Function:
@@ -121,6 +136,9 @@ class Function:
         self._path, self._target = path, target
         self._cold_start = cold_start
         self._printer = printer
+        self._tracebacks = Tracebacks()
+        self._problem = ""
+        """Why the last start failed."""
 
     async def start(self) -> Process:
         """Start it, and wait until it is there.
@@ -129,20 +147,30 @@ class Function:
             NotStarted: its code is broken; the printer has said how.
         """
         begun = time.monotonic()
+        self._tracebacks.repeated = False
         self._printer.say("function", "starting" + (f", {self._cold_start:g} s cold start" if self._cold_start else ""))
         await asyncio.sleep(self._cold_start)
         try:
-            process = await Process.spawn(find(self._path, self._target), self._printer)
+            process = await Process.spawn(find(self._path, self._target), self._tracebacks, self._printer)
             try:
                 await process.accepting()
             except BaseException:
                 await process.stop()
                 raise
         except (SettingsError, NotStarted, OSError) as error:
-            self._printer.trouble("function", f"did not start: {error}; the next message tries again")
+            self._tell(str(error))
             raise NotStarted(str(error)) from error
+        self._problem = ""
         self._printer.say("function", f"ready after {time.monotonic() - begun:.1f} s")
         return process
+
+    def _tell(self, problem: str) -> None:
+        """Why it did not start; less of it if it is why the start before failed, too."""
+        if problem != self._problem:
+            self._printer.trouble("function", f"did not start: {problem}; messages are kept and tried again")
+        elif not self._tracebacks.repeated:
+            self._printer.trouble("function", "did not start, as before")
+        self._problem = problem
 
 
 def _free_port() -> int:

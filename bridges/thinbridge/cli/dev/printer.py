@@ -44,6 +44,8 @@ class Printer:
 
     def __init__(self) -> None:
         self._colourful = colourful()
+        self._open: dict[tuple[str, int], tuple[bytes, Endpoint, Session, Inbound]] = {}
+        """Messages of which nothing has been said yet, by session and exchange, with their event's id."""
 
     def say(self, who: str, what: str) -> None:
         """Something happened."""
@@ -58,22 +60,40 @@ class Printer:
         self._line("function", self._style(f"| {_cut(line, 400)}", dim=True))
 
     def received(self, endpoint: Endpoint, session: Session, inbound: Inbound, event: Event) -> None:
-        """Nothing yet: the line is printed when its end is known; a cold start speaks for itself."""
+        """Nothing yet: its line is printed when it fails or ends; a cold start speaks for itself."""
+        self._open[session.id, inbound.exchange] = event.attributes.get("id", "").encode(), endpoint, session, inbound
+
+    def failed(self, asked: bytes, why: str) -> None:
+        """A try failed, and another one follows: said once a message.
+
+        Args:
+            asked: the beginning of the request; the message's id is in it.
+            why: what the function said.
+        """
+        for key, (id, endpoint, session, inbound) in self._open.items():
+            if id and id in asked:
+                del self._open[key]
+                ways = (*self._way(endpoint, session, inbound), self._style(why, fg="red"), "kept and tried again")
+                self._line(endpoint.name, self._style(" → ", dim=True).join(ways))
+                return
 
     def answered(
         self, endpoint: Endpoint, session: Session, inbound: Inbound, answer: Answer, reply: Reply, seconds: float
     ) -> None:
         """A message came to its end."""
+        self._open.pop((session.id, inbound.exchange), None)
         words = (str(answer.status or ""), VERDICTS.get(answer.verdict, ""), _time(seconds))
         function = ", ".join(word for word in words if word)
         good = reply.outcome in GOOD
         ways = (
-            f"{_device(session)} {_request(endpoint, inbound)}",
-            inbound.type,
+            *self._way(endpoint, session, inbound),
             self._style(function, fg="green" if good else "red"),
             _heard(endpoint, inbound, reply),
         )
         self._line(endpoint.name, self._style(" → ", dim=True).join(ways))
+
+    def _way(self, endpoint: Endpoint, session: Session, inbound: Inbound) -> tuple[str, str]:
+        return f"{_device(session)} {_request(endpoint, inbound)}", inbound.type
 
     def pushed(self, endpoint: Endpoint, session: Session, outbound: Outbound, result: PushResult) -> None:
         """Somebody posted to a reply address."""

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ DEFAULTS: Final = {
     "log_format": "text",
 }
 """Where `dev` differs from `run`: the usual ports on loopback, a drain that leaves time to end the function."""
+RETRY_FOR: Final = 30.0
+"""Seconds for which a message that its device keeps is tried where no route says it: who is watching mends the function
+and sends another one, and does not want to hear of the old one for a quarter of an hour."""
 CODE: Final = (".toml", ".yaml", ".yml")
 """What makes a function another one, beside Python; a file of data that it writes must not restart it."""
 
@@ -58,7 +62,7 @@ class Stage:
         """
         await self._activator.open()
         try:
-            settings = load({**flags, "sink": self._activator.url}, environ, config, DEFAULTS)
+            settings = impatient(load({**flags, "sink": self._activator.url}, environ, config, DEFAULTS))
             log_as(settings)
             bridge = build(settings, self._printer)
             try:
@@ -109,6 +113,12 @@ class Stage:
                 self._activator.changed(min(Path(path).name for _, path in changes))
         except OSError as error:
             self._printer.trouble("function", f"changes are not seen: {error}")
+
+
+def impatient(settings: Settings) -> Settings:
+    """What no route takes is tried for `RETRY_FOR` only."""
+    last = replace(settings.default_route, retry_for=RETRY_FOR)
+    return settings.model_copy(update={"routes": (*settings.routes, last)})
 
 
 async def _send(arguments: str) -> str:
