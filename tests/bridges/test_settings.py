@@ -175,7 +175,7 @@ def test_addresses_of_listeners(text: str, host: str, port: int, options: dict[s
 
 @pytest.mark.parametrize(
     ("text", "netloc"),
-    [("8090", "0.0.0.0:8090"), (":8090", "0.0.0.0:8090"), ("http://[::1]:80/", "[::1]:80"), ("h:0", "h:0")],
+    [("8090", "127.0.0.1:8090"), (":8090", "0.0.0.0:8090"), ("http://[::1]:80/", "[::1]:80"), ("h:0", "h:0")],
 )
 def test_addresses_of_http(text: str, netloc: str) -> None:
     assert parse_address(text).netloc == netloc

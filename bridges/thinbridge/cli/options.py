@@ -8,7 +8,9 @@ import typer
 Listen = Annotated[
     list[str] | None,
     typer.Option(
-        "--listen", metavar="URL", help="An endpoint, such as coap://127.0.0.1:5683 or coap:5683. Repeatable."
+        "--listen",
+        metavar="URL",
+        help="An endpoint: coap://127.0.0.1:5683; coap:5683, or coap, for all addresses. Repeatable.",
     ),
 ]
 Sink = Annotated[str | None, typer.Option("--sink", metavar="URL", help="Where events go.")]
@@ -17,7 +19,10 @@ Mode = Annotated[
     str | None, typer.Option("--mode", metavar="MODE", help="What a device's answer waits for: request, event, later.")
 ]
 Http = Annotated[
-    str | None, typer.Option("--http", metavar="HOST:PORT", help="Where health, metrics and the inbox are served.")
+    str | None,
+    typer.Option(
+        "--http", metavar="HOST:PORT", help="Where health, metrics and the inbox are; a bare port: on loopback."
+    ),
 ]
 Drain = Annotated[
     str | None, typer.Option("--drain", metavar="SECONDS", help="How long open work may finish after SIGTERM.")

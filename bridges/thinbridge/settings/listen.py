@@ -11,6 +11,8 @@ from thinbridge.protocols.base import Protocol
 
 EVERYWHERE: Final = "0.0.0.0"
 """The host of an address that names none."""
+LOOPBACK: Final = "127.0.0.1"
+"""Where HTTP listens when only a port is said."""
 
 SHORT: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<port>:[^/?@:\[\]]*)?(?P<query>\?.*)?")
 """`coap`, `coap:5683`, `udp:9000?idle=60`: a scheme and perhaps a port."""
@@ -55,13 +57,13 @@ def parse_listen(text: str, key: str = "listen") -> Address:
 
 
 def parse_address(text: str, key: str = "http") -> Address:
-    """Parse where HTTP listens: `host:port`, `:port` or `port`.
+    """Parse where HTTP listens: `host:port`; `port` is on loopback, since everywhere must be said: `0.0.0.0:port`.
 
     Raises:
         SettingsError: it is no such address.
     """
     rest = text.removeprefix("http://").removesuffix("/")
-    host, port = _host_port(f":{rest}" if rest.isdecimal() else rest, text, key, None)
+    host, port = _host_port(f"{LOOPBACK}:{rest}" if rest.isdecimal() else rest, text, key, None)
     return Address(host, port)
 
 
