@@ -93,6 +93,8 @@ class Listener(Model):
             self._options = checks.numbers(TypeAdapter(options).validate_python(extra))
         except ValidationError as error:
             raise refault(error) from error
+        except SettingsError as error:  # the protocol's own check of its keys
+            raise fault(error.value, error.fix, error.key) from error
         return self
 
     @property
