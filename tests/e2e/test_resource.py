@@ -62,8 +62,10 @@ def test_deleting_it_leaves_nothing(space: Space, images: Images, controller: No
 
 def test_an_idle_bridge_is_left_alone(space: Space, images: Images, controller: None) -> None:
     """The webhook of SinkBindings writes into the same pod template: two that disagree would never come to rest."""
-    space.apply(ksvc("function", {"image": images.echo}), bridge("iot", destination("ksvc", "function"), *LISTEN))
-    space.ready("ksvc/function", "bridge/iot")
+    space.apply(ksvc("function", {"image": images.echo}))
+    space.ready("ksvc/function")
+    space.apply(bridge("iot", destination("ksvc", "function"), *LISTEN))
+    space.ready("bridge/iot")
 
     def generations() -> dict[str, tuple[int, str]]:
         found = space.get("configmap,deployment,service,sinkbinding,pod", "-l", MINE)["items"]
@@ -76,7 +78,7 @@ def test_an_idle_bridge_is_left_alone(space: Space, images: Images, controller: 
         }
 
     before = generations()
-    kinds = Counter(name.partition("/")[0] for name in before)
+    kinds = Counter(name.partition("/")[0] for name in before)  # one pod: the first one had its K_SINK
     assert kinds == {"ConfigMap": 1, "Deployment": 1, "Service": 2, "SinkBinding": 1, "Pod": 1}
     for number in range(10):  # each annotation is an event, hence a reconcile
         space.kubectl("annotate", "--overwrite", "bridge/iot", f"e2e={number}")
