@@ -67,12 +67,36 @@ class Message:
         return DEVICES[parts.scheme](self, parts)
 
 
+def topic(url: str, parts: SplitResult) -> str:
+    """The topic that an MQTT URL names.
+
+    Raises:
+        SettingsError: none, one with wildcards, or a query or fragment, which would be lost without a word.
+    """
+    name = unquote(parts.path.removeprefix("/"))
+    if not name or set(name) & set("+#") or set(url) & set("?#"):
+        raise SettingsError("URL", url, "name a topic without wildcards, ? as %3F: mqtt://host/sensors/7")
+    return name
+
+
+def refuse_path(url: str, parts: SplitResult) -> None:
+    """UDP has host and port only.
+
+    Raises:
+        SettingsError: there is more.
+    """
+    if parts.path.strip("/") or set(url) & set("?#"):
+        raise SettingsError("URL", url, f"UDP has no paths; write it as udp://{parts.netloc}")
+
+
 def _coap(message: Message, parts: SplitResult) -> Exchange:
     """One request: GET, or POST if there is something to send."""
     from thinbridge.device.coap import Request
     from thinbridge.protocols.coap.codes import METHODS, content_format
 
     method = message.method or ("GET" if message.data is None else "POST")
+    if "#" in message.url:  # RFC 7252 §6.4: no fragment
+        raise SettingsError("URL", message.url, "leave out the fragment; a # in a path is %23")
     if method.upper() not in map(str.upper, METHODS.values()):
         raise SettingsError("--method", method, f"use one of {', '.join(METHODS.values())}")
     if message.content_type is not None and content_format(message.content_type) is None:
@@ -97,17 +121,16 @@ def _mqtt(message: Message, parts: SplitResult) -> Exchange:
         raise SettingsError("--mqtt-version", message.version, "use 5 or 3.1.1")
     if message.version != "5" and message.response_topic:
         raise SettingsError("--response-topic", message.response_topic, "use it with MQTT 5 only")
+    if message.version != "5" and message.content_type:
+        raise SettingsError("--type", message.content_type, "use it with MQTT 5 only")
     client_id = f"send-{os.urandom(6).hex()}"
-    topic = unquote(parts.path).removeprefix("/")
-    if not topic or "+" in topic or "#" in topic:
-        raise SettingsError("URL", message.url, "name a topic without wildcards: mqtt://host/sensors/7")
     v5 = message.version == "5"
     return Request(
-        topic,
+        topic(message.url, parts),
         message.data or b"",
         qos=message.qos,
         version=versions[message.version],
-        content_type=message.content_type if v5 else None,
+        content_type=message.content_type,
         response_topic=(message.response_topic or f"answers/{client_id}") if v5 else None,
         client_id=client_id,
     )
@@ -116,6 +139,7 @@ def _mqtt(message: Message, parts: SplitResult) -> Exchange:
 def _udp(message: Message, parts: SplitResult) -> Exchange:
     from thinbridge.device.udp import Datagram
 
+    refuse_path(message.url, parts)
     if not message.data:
         raise SettingsError("--data", "(none)", "say what to send: an empty datagram is no message")
     return Datagram(message.data)

@@ -19,11 +19,16 @@ EXAMPLES: Final = console.examples("""
   echo -n ping | thinbridge send udp://127.0.0.1:9000 -d -
 """)
 
+OPTIONS: Final = {
+    "coap": ("--method", "--type", "--non"),
+    "mqtt": ("--type", "--qos", "--response-topic", "--mqtt-version"),
+    "udp": (),
+}
+"""What has a meaning for whom."""
+
 
 def send(
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="coap://host/path?query, mqtt://host/topic, udp://host:port")
-    ],
+    url: Annotated[str, typer.Argument(metavar="URL", hidden=True)],
     method: Annotated[
         str | None, typer.Option("--method", "-m", metavar="METHOD", help="CoAP: GET, or POST if there is data.")
     ] = None,
@@ -33,35 +38,79 @@ def send(
     content_type: Annotated[
         str | None, typer.Option("--type", "-t", metavar="TYPE", help="The payload's media type.")
     ] = None,
-    qos: Annotated[int, typer.Option("--qos", min=0, max=1, help="MQTT: 1 waits for PUBACK.")] = 1,
+    qos: Annotated[
+        int | None,
+        typer.Option(
+            "--qos", metavar="0|1", parser=console.number(int, 0, 1), help="MQTT: 1, the default, waits for PUBACK."
+        ),
+    ] = None,
     response_topic: Annotated[
         str | None, typer.Option("--response-topic", metavar="TOPIC", help="MQTT 5: where to await the answer.")
     ] = None,
     version: Annotated[
-        str, typer.Option("--mqtt-version", "-V", metavar="VERSION", help="MQTT: 5, or 3.1.1, which only publishes.")
-    ] = "5",
+        str | None,
+        typer.Option(
+            "--mqtt-version", "-V", metavar="VERSION", help="MQTT: 5, the default, or 3.1.1, which only publishes."
+        ),
+    ] = None,
     non: Annotated[bool, typer.Option("--non", help="CoAP: a message that is not confirmed.")] = False,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", metavar="SECONDS", min=0.001, help="How long to wait; a cold start takes a while."),
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            parser=console.number(float, 0.001),
+            help="How long to wait; a cold start takes a while.",
+        ),
     ] = 60.0,
-    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="Send it so many times.")] = 1,
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", parser=console.number(int, 1), help="Send it so many times.")
+    ] = 1,
 ) -> None:
-    """Be a device: send a message, and print what the function answers.
+    """Be a device: send a message, print the function's answer.
 
-    The answer's data goes to stdout, the protocol's own word for it to stderr. Exit status: 0 if the protocol says that
-    it was done, 1 if there was no answer or an error, 2 if the command line can't be used.
+    URL is coap://host/path?query, mqtt://host/topic or udp://host:port. The answer's data goes to stdout, the
+    protocol's own word for it to stderr. Exit status: 0 if the protocol says that it was done, 1 if there was no
+    answer or an error, 2 if the command line can't be used.
     """
     from thinbridge.cli.message import Message
 
+    given = {
+        "--method": method,
+        "--type": content_type,
+        "--qos": qos,
+        "--response-topic": response_topic,
+        "--mqtt-version": version,
+        "--non": non or None,
+    }
     with console.mistakes():
-        message = Message(url, _payload(data), method, content_type, qos, response_topic, version, not non)
+        _check(url, given)
+        message = Message(
+            url,
+            _payload(data),
+            method,
+            content_type,
+            1 if qos is None else qos,
+            response_topic,
+            version or "5",
+            not non,
+        )
         message.check()
-    results = [_once(message, timeout) for _ in range(count)]
+    results = [_once(message, timeout, number < count) for number in range(1, count + 1)]
     raise typer.Exit(0 if all(result is not None and result.ok for result in results) else 1)
 
 
-def _once(message: "Message", timeout: float) -> "Result | None":
+def _check(url: str, given: dict[str, str | int | None]) -> None:
+    """No option without a meaning for the URL's protocol."""
+    from thinbridge.errors import SettingsError
+
+    scheme = url.partition(":")[0].lower()
+    for flag, value in given.items():
+        if value is not None and flag not in OPTIONS.get(scheme, given):
+            raise SettingsError(flag, value, f"leave it out: {scheme} has no such thing")
+
+
+def _once(message: "Message", timeout: float, more: bool) -> "Result | None":
     try:
         result = message.send(timeout)
     except OSError as error:
@@ -71,14 +120,14 @@ def _once(message: "Message", timeout: float) -> "Result | None":
         typer.echo(f"{message.url}: no answer", err=True)
         return None
     typer.echo(result.code + (f"  {result.content_type}" if result.content_type else ""), err=True)
-    _print(result.data)
+    _print(result.data, more)
     return result
 
 
-def _print(data: bytes) -> None:
-    """Data as it is; a terminal gets the line end that it lacks."""
+def _print(data: bytes, more: bool) -> None:
+    """Data as it is; a terminal, and the answer that follows, gets the line end that it lacks."""
     sys.stdout.buffer.write(data)
-    if data and not data.endswith(b"\n") and sys.stdout.isatty():
+    if data and not data.endswith(b"\n") and (more or sys.stdout.isatty()):
         sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
 

@@ -229,7 +229,8 @@ class Request(Exchange):
         """The PUBACK, and the answer if one is awaited; a PUBACK that says no ends the wait."""
         for _, reason in self._client.acknowledged:
             if reason >= reasons.FAILURE or self._response_topic is None:
-                self._finish(Result(reason < reasons.FAILURE, f"PUBACK {_code(reason)}"))
+                code = f" {_code(reason)}" if self._client.hello.v5 else ""  # 3.1.1 has no reason codes
+                self._finish(Result(reason < reasons.FAILURE, f"PUBACK{code}"))
                 return
         for answer in self._client.received:
             if answer.properties.get(properties.CORRELATION_DATA) == CORRELATION:

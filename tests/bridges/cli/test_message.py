@@ -30,8 +30,11 @@ from thinbridge.errors import SettingsError
             Message("coap://host/", b"x", content_type="a/b"),
             "--type: a/b: CoAP has no number for it; use one like application/json",
         ),
-        (Message("mqtt://host"), "URL: mqtt://host: name a topic without wildcards: mqtt://host/sensors/7"),
-        (Message("mqtt://host/a/%23"), "URL: mqtt://host/a/%23: name a topic without wildcards: mqtt://host/sensors/7"),
+        (Message("mqtt://host"), "URL: mqtt://host: name a topic without wildcards, ? as %3F: mqtt://host/sensors/7"),
+        (
+            Message("mqtt://host/a/%23"),
+            "URL: mqtt://host/a/%23: name a topic without wildcards, ? as %3F: mqtt://host/sensors/7",
+        ),
         (Message("mqtt://host/a", version="4"), "--mqtt-version: 4: use 5 or 3.1.1"),
         (Message("mqtt://host/a", version="3.1.1", response_topic="b"), "--response-topic: b: use it with MQTT 5 only"),
         (Message("udp://host:1"), "--data: (none): say what to send: an empty datagram is no message"),
@@ -49,7 +52,7 @@ def test_what_cannot_be_sent_is_one_line(message: Message, line: str) -> None:
         Message("coap://host/sensors/7?unit=C"),
         Message("coap://[::1]:5683/", b"21", "put", "application/json", confirmable=False),
         Message("mqtt://host/sensors/7", qos=0),
-        Message("mqtt://host/sensors/7", b"21", version="3.1.1", content_type="text/plain"),
+        Message("mqtt://host/sensors/7", b"21", version="3.1.1"),
         Message("udp://host", b"21"),
     ],
 )
