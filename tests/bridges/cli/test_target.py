@@ -79,3 +79,11 @@ def test_what_is_not_clear_is_one_line(tmp_path: Path, text: str, target: str | 
 def test_a_path_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^PATH: .*: give a Python file, or a folder with a main.py: No such file"):
         find(tmp_path)
+
+
+def test_a_file_that_is_no_python_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# no function\n", "utf-8")
+    with pytest.raises(
+        SettingsError, match=r"^PATH: .*README.md: give a Python file, \*\.py, or a folder with a main.py$"
+    ):
+        find(tmp_path / "README.md")

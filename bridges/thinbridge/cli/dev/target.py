@@ -31,6 +31,8 @@ def find(path: Path, name: str | None = None) -> Target:
         SettingsError: there is no such file, no such function, or more than one.
     """
     source = path / "main.py" if path.is_dir() else path
+    if path.is_file() and path.suffix != ".py":
+        raise SettingsError("PATH", path, "give a Python file, *.py, or a folder with a main.py")
     try:
         text = source.read_bytes()
     except OSError as error:
