@@ -1,12 +1,15 @@
 """What people see: one line for a mistake, tables, colours that vanish when piped or when `NO_COLOR` is set."""
 
 import json
+import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from thinbridge.errors import SettingsError
 
@@ -24,6 +27,38 @@ def mistakes() -> Iterator[None]:
     except SettingsError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def number(kind: type[int] | type[float], low: float, high: float = math.inf) -> Callable[[Any], float]:
+    """A flag's parser: a number within bounds, both included; never infinite."""
+    what = "a whole number" if kind is int else "a number"
+    bounds = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+
+    def parse(text: Any) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (low <= value <= high and value < math.inf):
+            raise typer.BadParameter(f"{text}: use {what}, {bounds}")
+        return value
+
+    return parse
+
+
+class Command(TyperCommand):
+    """A command of which a value that a flag's parser refuses is one line."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer does; what is no matter of a value (an unknown flag, a missing URL) keeps its usage."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            if error.param is None or not error.message:
+                raise
+            flag = max(error.param.opts, key=len)
+            typer.echo(f"Error: {flag}: {error.message}", err=True)
+            raise typer.Exit(2) from None
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -20,9 +20,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run", epilog=run.EXAMPLES)(run.run)
-app.command("dev", epilog=dev.EXAMPLES)(dev.dev)
-app.command("send", epilog=send.EXAMPLES)(send.send)
+app.command("run", cls=console.Command, epilog=run.EXAMPLES)(run.run)
+app.command("dev", cls=console.Command, epilog=dev.EXAMPLES)(dev.dev)
+app.command("send", cls=console.Command, epilog=send.EXAMPLES)(send.send)
 app.add_typer(protocols.app, name="protocols")
 app.add_typer(routes.app, name="routes")
 

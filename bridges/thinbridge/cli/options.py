@@ -1,4 +1,5 @@
-"""Flags that several commands have. All are text: the settings check them, so that each mistake is one line."""
+"""Flags that several commands have. The settings check them, so that each mistake is one line: here all are text, and
+a file need not be readable."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,9 @@ Listen = Annotated[
     ),
 ]
 Sink = Annotated[str | None, typer.Option("--sink", metavar="URL", help="Where events go.")]
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="bridge.yaml; flags beat it.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", readable=False, help="bridge.yaml; flags beat it.")
+]
 Mode = Annotated[
     str | None, typer.Option("--mode", metavar="MODE", help="What a device's answer waits for: request, event, later.")
 ]

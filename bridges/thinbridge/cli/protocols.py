@@ -23,16 +23,28 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+def _output(text: str) -> Output:
+    try:
+        return Output(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text}: use table, json or yaml") from None
+
+
 @app.callback()
 def root() -> None:
     """The protocols that are installed."""
 
 
-@app.command("list", epilog=EXAMPLES)
+@app.command("list", cls=console.Command, epilog=EXAMPLES)
 def list_protocols(
-    output: Annotated[Output, typer.Option("--output", "-o", help="How to print it.")] = Output.TABLE,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", metavar="FORMAT", parser=_output, help="table, json or yaml.")
+    ] = Output.TABLE,
 ) -> None:
-    """List the protocols that a listener's URL may name, with the events that they make and their options."""
+    """List the protocols that a listener's URL may name.
+
+    With the events that they make; as JSON or YAML with their options, too.
+    """
     from thinbridge import registry
 
     found = registry.installed()

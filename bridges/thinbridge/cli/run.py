@@ -38,10 +38,11 @@ def run(
     log_level: LogLevel = None,
     log_format: Annotated[str | None, typer.Option("--log-format", metavar="FORMAT", help="auto, json, text.")] = None,
 ) -> None:
-    """Run bridges until SIGTERM; then finish what is open, and exit with 0.
+    """Run the bridge alone, as a pod does.
 
-    Every flag is also a variable, THINBRIDGE_<FLAG>, and a key of the file; docs/settings.md explains them all. A
-    setting that can't be used ends the start with one line and exit status 2.
+    Until SIGTERM; then it finishes what is open, and exits with 0. Every flag is also a variable, THINBRIDGE_<FLAG>,
+    and a key of the file; docs/settings.md explains them all. A setting that can't be used ends the start with one line
+    and exit status 2.
     """
     flags: dict[str, Any] = {
         "listen": listen,

@@ -270,7 +270,7 @@ def bind(kind: socket.SocketKind, url: str, host: str, port: int) -> socket.sock
     try:
         family, _, proto, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
     except OSError:
-        raise ListenError("listen", url, f"no such address: {host!r}") from None
+        raise ListenError("listen", url, f"no such address: {host!r}; use one of this machine, or 0.0.0.0") from None
     sock = socket.socket(family, kind, proto)  # without `proto`, asyncio leaves Nagle's algorithm on: 40 ms an answer
     try:
         if kind is socket.SOCK_STREAM:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -105,7 +105,7 @@ def test_send_prints_data_on_stdout_and_the_word_for_it_on_stderr(tmp_path: Path
         assert (done.stdout, done.stderr) == (b"hello", b"reply\n")
         assert thinbridge("send", udp, "-d", f"@{file}").stdout == b"from a file\x00"
         assert thinbridge("send", udp, "-d", "-", stdin=b"\xff\xfe").stdout == b"\xff\xfe"
-        assert thinbridge("send", udp, "-d", "x", "--count", "3").stdout == b"xxx"
+        assert thinbridge("send", udp, "-d", "x", "--count", "3").stdout == b"x\nx\nx"
         done = thinbridge("send", f"{coap}/a?b=c", "-m", "put", "-d", "21", "-t", "text/plain;charset=utf-8")
         assert (done.stdout, done.stderr[:4]) == (b"21", b"2.04")
         assert thinbridge("send", f"{coap}/a", "--non", "-d", "21").stdout == b"21"
@@ -125,6 +125,35 @@ def test_send_with_words_that_are_none_is_2() -> None:
     assert refused("send", "udp://127.0.0.1", "-d", "@missing") == (
         "--data: @missing: give a file that can be read: No such file or directory"
     )
+    assert refused("send", "udp://127.0.0.1", "--count", "0") == "--count: 0: use a whole number, 1 or more"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("mqtt://h/a?b -d x", "URL: mqtt://h/a?b: name a topic without wildcards, ? as %3F: mqtt://host/sensors/7"),
+        ("mqtt://h/a#b -d x", "URL: mqtt://h/a#b: name a topic without wildcards, ? as %3F: mqtt://host/sensors/7"),
+        ("mqtt://h/ -d x", "URL: mqtt://h/: name a topic without wildcards, ? as %3F: mqtt://host/sensors/7"),
+        ("coap://h/a#b", "URL: coap://h/a#b: leave out the fragment; a # in a path is %23"),
+        ("udp://h:9/a -d x", "URL: udp://h:9/a: UDP has no paths; write it as udp://h:9"),
+        ("mqtt://h/a --qos 2", "--qos: 2: use a whole number, 0 to 1"),
+        ("coap://h/a --timeout inf", "--timeout: inf: use a number, 0.001 or more"),
+        ("coap://h/a --timeout soon", "--timeout: soon: use a number, 0.001 or more"),
+        ("coap://h/a --qos 0", "--qos: 0: leave it out: coap has no such thing"),
+        ("mqtt://h/a --non", "--non: True: leave it out: mqtt has no such thing"),
+        ("udp://h -t text/plain -d x", "--type: text/plain: leave it out: udp has no such thing"),
+        ("mqtt://h/a -V 3.1.1 -t text/plain", "--type: text/plain: use it with MQTT 5 only"),
+    ],
+)
+def test_send_refuses_what_it_would_lose(arguments: str, line: str) -> None:
+    assert refused("send", *arguments.split()) == line
+
+
+def test_a_summary_is_not_cut() -> None:
+    for command in ("", "protocols", "routes"):
+        commands = thinbridge(*command.split(), "--help").stdout.decode().partition("Commands:")[2]
+        assert "..." not in commands
+    assert b"<" not in thinbridge("send", "--help").stdout + thinbridge("dev", "--help").stdout
 
 
 # --- protocols --------------------------------------------------------------------------------------------------
@@ -142,6 +171,26 @@ def test_protocols_list_for_programs(output: str) -> None:
     found = {one["name"]: one for one in (json.loads(text) if output == "json" else yaml.safe_load(text))}
     assert found["udp"]["options"]["idle"] == 300
     assert found["udp"]["events"][0]["type"] == "dev.thinbridge.udp.datagram"
+
+
+def test_a_format_that_there_is_not_is_one_line() -> None:
+    line = refused("protocols", "list", "-o", "xml")
+    assert line == "--output: xml: use table, json or yaml"
+
+
+def test_a_file_without_permission_is_our_own_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_text = Path.read_text
+
+    def denied(path: Path, *arguments: Any) -> str:
+        if path == config:
+            raise PermissionError(13, "Permission denied")
+        return read_text(path, *arguments)
+
+    monkeypatch.setattr("os.access", lambda *arguments, **more: False)  # typer's own check would ask it
+    monkeypatch.setattr(Path, "read_text", denied)
+    line = f"--config: {config}: give a file that can be read: Permission denied"
+    assert refused("run", "--config", str(config)) == line
+    assert refused("routes", "explain", "udp://127.0.0.1", "--config", str(config)) == line
 
 
 # --- routes -----------------------------------------------------------------------------------------------------
@@ -188,6 +237,40 @@ def test_routes_explain_knows_the_default(config: Path) -> None:
     assert (root["subject"], root["sink"]) == ("(none)", "http://sink/")
 
 
+@pytest.mark.parametrize(
+    ("url", "subject"),
+    [
+        ("coap://127.0.0.1/doors%2f7", "doors%2F7"),
+        ("coap://127.0.0.1/a%20b/%c3%bc%ff/", "a b/ü%FF/"),
+        ("coap://127.0.0.1//a?b=c", "/a"),
+        ("mqtt://127.0.0.1/doors%2f7", "doors/7"),
+        ("mqtt://127.0.0.1/%2fdoors", "/doors"),
+        ("udp://127.0.0.1/", "udp"),
+    ],
+)
+def test_routes_explain_has_the_subject_that_the_protocol_makes(url: str, subject: str) -> None:
+    text = thinbridge("routes", "explain", url).stdout.decode()
+    assert f"subject:     {subject}\n" in text
+    assert ("retry for:   900 s\n" in text) is url.startswith("mqtt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("udp://127.0.0.1/a", "URL: udp://127.0.0.1/a: UDP has no paths; write it as udp://127.0.0.1"),
+        (
+            "mqtt://127.0.0.1/",
+            "URL: mqtt://127.0.0.1/: name a topic without wildcards, ? as %3F: mqtt://host/sensors/7",
+        ),
+        ("foo", "URL: foo: write it as a device does: coap://host/sensors/7"),
+        ("coap://[::1/a", "URL: coap://[::1/a: write it as a device does: coap://host/sensors/7"),
+        ("coap://h/a --type nope", "--type: nope: use one that coap has: dev.thinbridge.coap.request"),
+    ],
+)
+def test_routes_explain_refuses_what_no_device_can_send(arguments: str, line: str) -> None:
+    assert refused("routes", "explain", *arguments.split()) == line
+
+
 def test_routes_explain_needs_no_file() -> None:
     text = thinbridge("routes", "explain", "mqtt://127.0.0.1/a/b").stdout.decode()
     assert "route:       the default, since there are no others\nsink:        (none yet: K_SINK)" in text
@@ -204,5 +287,5 @@ def test_routes_explain_says_what_it_cannot(config: Path) -> None:
         f"--endpoint: x: no such endpoint; {known}"
     )
     assert refused("routes", "explain", "smtp://127.0.0.1/a", *file).startswith(
-        "URL: smtp://127.0.0.1: unknown protocol"
+        "URL: smtp://127.0.0.1/a: unknown protocol"
     )

@@ -25,16 +25,28 @@ EXAMPLES: Final = console.examples("""
 
 
 def dev(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A Python file, or a folder with a main.py.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", readable=False, hidden=True)],
     listen: Listen = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="NAME", help="The function, where the file has several.")
     ] = None,
     idle: Annotated[
-        float, typer.Option("--idle", metavar="SECONDS", min=0.1, help="Stop the function after so long without work.")
+        float,
+        typer.Option(
+            "--idle",
+            metavar="SECONDS",
+            parser=console.number(float, 0.1),
+            help="Stop the function after so long without work.",
+        ),
     ] = 30.0,
     cold_start: Annotated[
-        float, typer.Option("--cold-start", metavar="SECONDS", min=0, help="Start it only after so long, to feel it.")
+        float,
+        typer.Option(
+            "--cold-start",
+            metavar="SECONDS",
+            parser=console.number(float, 0),
+            help="Start it only after so long, to feel it.",
+        ),
     ] = 0.0,
     demo: Annotated[bool, typer.Option("--demo", help="Send one message of each protocol first.")] = False,
     mode: Mode = None,
@@ -45,9 +57,9 @@ def dev(
 ) -> None:
     """Run a function behind CoAP, MQTT and UDP, here and now.
 
-    The function is started at the first message, stopped when nobody needs it, and started afresh after a change. Ends
-    with Ctrl-C or SIGTERM, after what is open is done (--drain, 15 s). A taken port ends the start with one line and
-    exit status 2.
+    PATH is a Python file, or a folder with a main.py. The function is started at the first message, stopped when
+    nobody needs it, and started afresh after a change. Ends with Ctrl-C or SIGTERM, after what is open is done
+    (--drain, 15 s). A taken port ends the start with one line and exit status 2.
     """
     from thinbridge.cli import serving
     from thinbridge.cli.dev.stage import Stage
