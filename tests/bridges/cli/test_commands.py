@@ -181,10 +181,10 @@ def test_a_format_that_there_is_not_is_one_line() -> None:
 def test_a_file_without_permission_is_our_own_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_text = Path.read_text
 
-    def denied(path: Path, *arguments: Any) -> str:
+    def denied(path: Path, *arguments: Any, **more: Any) -> str:
         if path == config:
             raise PermissionError(13, "Permission denied")
-        return read_text(path, *arguments)
+        return read_text(path, *arguments, **more)
 
     monkeypatch.setattr("os.access", lambda *arguments, **more: False)  # typer's own check would ask it
     monkeypatch.setattr(Path, "read_text", denied)
