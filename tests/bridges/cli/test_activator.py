@@ -27,8 +27,8 @@ class FakeProcess:
         self.port = urlsplit(sink.url).port
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-    async def stop(self) -> None:
-        await self.end(0)
+    async def stop(self, at_once: bool = False) -> None:
+        await self.end(-9 if at_once else 0)
 
     async def end(self, status: int) -> None:
         """End by itself, or because it was asked to."""
@@ -307,6 +307,25 @@ def test_who_gave_up_while_it_started_is_not_served() -> None:
             here.function.hold.set()
             assert await here.post() == b"200 hi"
             assert len(here.function.processes[0].sink.posted) == 1
+
+    run(test)
+
+
+def test_closing_it_at_once_asks_nobody() -> None:
+    async def test() -> None:
+        async with rig() as here:
+            here.function.script = lambda posted: Answer(200, after=60)
+            _, old = await here.connect()
+            old.write(POST)
+            await until(lambda: here.function.processes and here.function.processes[0].sink.posted)
+            here.activator.changed("main.py")
+            _, new = await here.connect()
+            new.write(POST)
+            await until(lambda: len(here.function.processes) == 2)
+            await here.activator.close(at_once=True)
+            assert [process.ended.result() for process in here.function.processes] == [-9, -9]
+            old.close()
+            new.close()
 
     run(test)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,27 @@ def test_it_starts_serves_and_leaves_nothing(tmp_path: Path, asynchronous: bool)
         assert printer.lines[0] == "function  starting"
         assert "function  ready after " in printer.text
         assert all(len(line) < 500 for line in printer.lines)
+
+    run(test)
+
+
+def test_it_is_ended_at_once_and_when_nobody_waits_for_its_end_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_LIMIT", 60)
+
+    async def test() -> None:
+        function = Function(written(tmp_path, HANDLER), None, 0.0, Quiet())
+        process = await function.start()
+        await process.stop(at_once=True)
+        assert process.ended.result() == -9
+        process = await function.start()
+        os.kill(int(process._child.pid), signal.SIGSTOP)  # deaf to what asks it to end
+        stopping = asyncio.create_task(process.stop())
+        await asyncio.sleep(0.05)
+        stopping.cancel()
+        assert await process.ended == -9
+        await process.stop()
 
     run(test)
 

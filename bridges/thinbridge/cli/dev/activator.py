@@ -65,6 +65,8 @@ class Activator:
         self._broken_until = 0.0
         self._broken = False
         """The last start failed, and nothing has changed since."""
+        self._at_once = False
+        """Nobody waits any more until a function has finished what it is at."""
         self._left = False
         """The bridge gave up waiting, and no answer has come since: the function may still be at it."""
 
@@ -75,8 +77,9 @@ class Activator:
         port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/"
 
-    async def close(self) -> None:
-        """Close every connection, and end the function."""
+    async def close(self, at_once: bool = False) -> None:
+        """Close every connection, and end the function; at once, whatever it is at, if so wished."""
+        self._at_once = at_once
         self._server.close()
         serving = [link.task for link in self._links]
         for task in serving:
@@ -86,8 +89,11 @@ class Activator:
             starting.cancel()  # if it is still at it, it ends what it has started
             for process in await asyncio.gather(starting, return_exceptions=True):
                 if not isinstance(process, BaseException):
-                    await process.stop()
-        await asyncio.gather(*serving, *self._tasks)
+                    await process.stop(at_once)
+        if at_once:
+            for task in self._tasks:
+                task.cancel()
+        await asyncio.gather(*serving, *self._tasks, return_exceptions=True)
 
     def changed(self, what: str) -> None:
         """The code changed: what runs finishes what it is at, the next message starts it afresh."""
@@ -188,13 +194,15 @@ class Activator:
 
     async def _leave(self, process: Process) -> None:
         end = self._loop.time() + LEAVE
-        while links := [link for link in self._links if link.process is process]:
-            late = self._loop.time() > end
-            for link in links:
-                if late or not link.waiting:
-                    link.task.cancel()
-            await asyncio.sleep(POLL)
-        await process.stop()
+        try:
+            while links := [link for link in self._links if link.process is process]:
+                late = self._loop.time() > end
+                for link in links:
+                    if late or not link.waiting:
+                        link.task.cancel()
+                await asyncio.sleep(POLL)
+        finally:
+            await process.stop(self._at_once)
 
     def _is_current(self, process: Process) -> bool:
         return self._starting is not None and self._starting.done() and self._starting.result() is process

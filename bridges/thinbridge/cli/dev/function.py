@@ -83,7 +83,7 @@ class Process:
         """Wait until it accepts connections.
 
         Raises:
-            NotStarted: it ended first, or took too long; it is gone then.
+            NotStarted: it ended first, or took too long.
         """
         end = time.monotonic() + START_LIMIT
         while not _accepts(self.port):
@@ -91,17 +91,27 @@ class Process:
                 await self._relay
                 raise NotStarted(self._last[0][:PROBLEM] if self._last else f"exit status {self.ended.result()}")
             if time.monotonic() > end:
-                await self.stop()
                 raise NotStarted(f"no connection accepted within {START_LIMIT:g} s")
             await asyncio.sleep(POLL)
 
-    async def stop(self) -> None:
-        """End it and its workers; the hard way, if it takes too long."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if not self.ended.done():
-                os.killpg(self._child.pid, number)
+    async def stop(self, at_once: bool = False) -> None:
+        """End it and its workers; the hard way, if it takes too long or whoever waits for it does not any more.
+
+        Args:
+            at_once: don't ask it first.
+        """
+        try:
+            if not at_once:
+                self._signal(signal.SIGTERM)
                 await asyncio.wait([self.ended], timeout=STOP_LIMIT)
+        finally:
+            self._signal(signal.SIGKILL)
+        await self.ended
         await self._relay
+
+    def _signal(self, number: signal.Signals) -> None:
+        if not self.ended.done():
+            os.killpg(self._child.pid, number)
 
     async def _relay_output(self) -> None:
         assert self._child.stdout is not None
@@ -155,7 +165,7 @@ class Function:
             try:
                 await process.accepting()
             except BaseException:
-                await process.stop()
+                await process.stop(at_once=True)  # it is at nothing yet
                 raise
         except (SettingsError, NotStarted, OSError) as error:
             self._tell(str(error))

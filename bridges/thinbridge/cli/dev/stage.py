@@ -61,6 +61,7 @@ class Stage:
             SettingsError: a flag, or a port that is taken; nothing is left open.
         """
         await self._activator.open()
+        hurry = False
         try:
             settings = impatient(load({**flags, "sink": self._activator.url}, environ, config, DEFAULTS))
             log_as(settings)
@@ -73,8 +74,11 @@ class Stage:
                 await self._perform(bridge, settings, stop)
             finally:
                 await bridge.stop()
+        except asyncio.CancelledError:  # the second signal
+            hurry = True
+            raise
         finally:
-            await self._activator.close()
+            await self._activator.close(hurry)
 
     async def _perform(self, bridge: Bridge, settings: Settings, stop: Stop) -> None:
         work = [asyncio.create_task(self._watch()), asyncio.create_task(self._greet(bridge))]
@@ -84,7 +88,7 @@ class Stage:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-        self._printer.say("bridge", f"draining, up to {settings.drain:g} s; again to end at once")
+        self._printer.say("bridge", f"draining, up to {settings.drain:g} s{_open(bridge)}; again to end at once")
         finished = await bridge.drain(settings.drain)
         self._printer.say("bridge", "done" if finished else "time is up; what was open stays unanswered")
 
@@ -113,6 +117,12 @@ class Stage:
                 self._activator.changed(min(Path(path).name for _, path in changes))
         except OSError as error:
             self._printer.trouble("function", f"changes are not seen: {error}")
+
+
+def _open(bridge: Bridge) -> str:
+    """What a drain waits for."""
+    messages = bridge.state()["in_flight"]
+    return f", for {messages} message{'s' if messages > 1 else ''}" if messages else ""
 
 
 def impatient(settings: Settings) -> Settings:
