@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,15 +68,10 @@ except SystemExit:
 """
 
 
-def test_help_is_quick() -> None:
-    """It imports nothing heavy of ours; the best of three counts, since the machine may be busy."""
-    best = 60.0
-    for _ in range(3):
-        start = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, timeout=30, check=True)
-        best = min(best, time.monotonic() - start)
-        assert done.stdout.splitlines()[-1] == b"[]"
-    assert best < 1
+def test_help_imports_nothing_heavy() -> None:
+    """What makes it answer at once; seconds are no test, a machine may be busy."""
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, timeout=30, check=True)
+    assert done.stdout.splitlines()[-1] == b"[]"
 
 
 def test_version_and_completion() -> None:
