@@ -183,6 +183,24 @@ def test_stateless_answers_and_the_protocols_word_for_full() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_who_waits_since_the_port_was_bound_is_answered(loop: str) -> None:
+    """What waits is read before `create_datagram_endpoint` returns; a stateless answer to it needs the transport."""
+
+    async def main() -> None:
+        shell = DatagramShell(Full(UDPSettings(), random.Random(1).randbytes), "dev", "127.0.0.1", 0)
+        await shell.open()
+        async with device() as one:
+            one.send(b"hello", shell.port)
+            shell.serve(World(shell).on_event)
+            assert (await one.heard())[0] == b"hello"
+        await shell.close()
+
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+
+
 def test_draining_takes_no_new_peer_and_nothing_new_from_an_old_one() -> None:
     async def main() -> None:
         async with serving(udp()) as world, device() as a, device() as b:
