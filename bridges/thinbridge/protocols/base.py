@@ -10,6 +10,8 @@ constructor is given. So a core is tested in virtual time, over a terrible netwo
 
 After *any* call into a session its owner does the same things, in this order: take `next_event()` until None, send
 `data_to_send()`, look at `paused`, `closed` and `next_timer()`. Nothing a device sends may raise out of a core.
+
+Over 400 lines because it is one file on purpose: all that a stranger's protocol must know, half of it docstrings.
 """
 
 from abc import ABC, abstractmethod
