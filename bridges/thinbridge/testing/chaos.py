@@ -197,6 +197,9 @@ class StreamChaos:
                 upstream, onwards = await asyncio.open_connection(*self.to)
                 writers.append(onwards)
                 await self._carry(reader, writer, upstream, onwards)
+                for one in writers:
+                    one.close()
+                    await one.wait_closed()  # what was carried arrives; aborting would throw away what still waits
         finally:
             self._tasks.discard(task)
             for one in writers:
@@ -215,12 +218,12 @@ class StreamChaos:
             asyncio.ensure_future(self._pump(bridge, to_device, down)),
         ]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.gather(*ways)  # one way's end leaves the other open (RFC 9293 §3.6), but a cut ends both
         finally:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-        self.cuts += up.broken or down.broken
+            self.cuts += up.broken or down.broken
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pipe: Pipe) -> None:
         """One direction, until its end has arrived."""
@@ -238,6 +241,9 @@ class StreamChaos:
                     reading = self._take(reading.result(), reader, pipe, loop.time())
                 writer.write(pipe.read(loop.time()))
                 await writer.drain()
+            if pipe.broken:
+                raise ConnectionAbortedError("cut")
+            writer.write_eof()
         finally:
             if reading is not None:
                 reading.cancel()

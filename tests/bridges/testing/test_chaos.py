@@ -95,13 +95,15 @@ def test_a_bridge_that_is_gone_is_no_error() -> None:
     asyncio.run(main())
 
 
-async def through_stream(up: Faults, down: Faults, data: bytes, patience: float = 5) -> tuple[bytes, StreamChaos]:
-    """Send bytes through chaos to an echo; what came back until the end."""
+async def through_stream(
+    up: Faults, down: Faults, data: bytes, patience: float = 5, chunk: int = 1000
+) -> tuple[bytes, StreamChaos]:
+    """Send bytes through chaos to an echo, by chunks or (-1) after their end; what came back until the end."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while chunk := await reader.read(1000):
-                writer.write(chunk)
+            while heard := await reader.read(chunk):
+                writer.write(heard)
         except ConnectionError:
             pass
         writer.close()
@@ -126,6 +128,12 @@ DATA = os.urandom(20_000)
 
 def test_streams_pass_split_and_delayed() -> None:
     back, chaos = asyncio.run(through_stream(Faults(delay=0, split=1, jitter=0.01), FAST, DATA))
+    assert back == DATA
+    assert chaos.cuts == 0
+
+
+def test_what_is_said_after_the_other_side_has_ended_arrives() -> None:
+    back, chaos = asyncio.run(through_stream(FAST, Faults(delay=0, jitter=0.01), DATA, chunk=-1))
     assert back == DATA
     assert chaos.cuts == 0
 
