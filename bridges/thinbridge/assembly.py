@@ -10,7 +10,7 @@ from thinbridge.delivery import Delivery, DeliveryLimits, Sink
 from thinbridge.inbox import Inbox, InboxLimits
 from thinbridge.protocols.base import Endpoint
 from thinbridge.routes import Route, Routes
-from thinbridge.settings import Listener, Settings
+from thinbridge.settings import LOCAL, Listener, Settings
 from thinbridge.shells import SHELLS, Shell, ShellLimits
 from thinbridge.telemetry import Recorder, Throttle, registry
 
@@ -32,6 +32,7 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
     delivery = Delivery(
         DeliveryLimits(deliveries=settings.limits.deliveries),
         overrides=settings.ce_overrides,
+        namespace=None if settings.namespace == LOCAL else settings.namespace,
         observe=lambda verdict, seconds: recorder.delivery(verdict._value_, seconds),
         notice=_notice,
     )

@@ -23,6 +23,7 @@ class Delivery:
     Args:
         limits: what all deliveries may take together.
         overrides: attributes that replace those of every event (`K_CE_OVERRIDES`), names already valid.
+        namespace: the cluster's namespace that we are in, None outside one: `Kn-Namespace`.
         observe: told every verdict and its seconds; must not raise.
         notice: told when a sink begins to fail, and when it answers again; must not raise.
         rng: where the chance of pauses comes from, in [0, 1).
@@ -36,6 +37,7 @@ class Delivery:
         limits: DeliveryLimits | None = None,
         *,
         overrides: Mapping[str, str] | None = None,
+        namespace: str | None = None,
         observe: Callable[[Verdict, float], None] | None = None,
         notice: Notice | None = None,
         rng: Callable[[], float] = random.random,
@@ -48,6 +50,7 @@ class Delivery:
         """Every verdict by its value, every failed attempt by its `Failure`'s name, and `retried`, `stale`,
         `postponed`, `unreadable`, `dead_letters`, `dead_letters_failed`."""
         self._overrides = dict(overrides or {})
+        self._namespace = namespace
         self._observe = observe
         self._notice = notice
         self._pools: dict[Destination, Pool] = {}
@@ -118,7 +121,8 @@ class Delivery:
         self.watch = Watch(self.loop)
 
     def _pool(self, destination: Destination) -> Pool:
-        pool = self._pools[destination] = Pool(Sink(destination, self._notice), self.limits, self.loop)
+        sink = Sink(destination, self._notice, self._namespace)
+        pool = self._pools[destination] = Pool(sink, self.limits, self.loop)
         return pool
 
     def _turn_away(self, handle: Handle, pool: Pool, now: float) -> None:

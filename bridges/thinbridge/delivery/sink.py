@@ -24,9 +24,10 @@ class Sink:
     Args:
         destination: its URL, http or https and validated by the settings, and the authorities to trust.
         notice: told when it begins to fail, and when it answers again; must not raise.
+        namespace: where in a cluster we are, a DNS label; None: in none.
     """
 
-    def __init__(self, destination: Destination, notice: "Notice | None" = None) -> None:
+    def __init__(self, destination: Destination, notice: "Notice | None" = None, namespace: str | None = None) -> None:
         url = urlsplit(destination.uri)
         host = (url.hostname or "").encode("idna").decode() if not (url.hostname or "").isascii() else url.hostname
         self.secure = url.scheme == "https"
@@ -47,6 +48,8 @@ class Sink:
             "accept-encoding: identity\r\n"  # the bridge never decompresses
             "prefer: reply\r\n"  # Knative: the sender will use a reply event
         )
+        if namespace is not None:
+            self.head += f"kn-namespace: {namespace}\r\n"  # as Knative's own sources tell where an event comes from
         self.failing_since: float | None = None
         """Unix time since when no attempt had an answer to build on; None: it is well, or not tried yet."""
         self.error: str | None = None

@@ -1,4 +1,4 @@
-"""What an operator may say: one model for flags, environment, `bridge.yaml` and (later) the Kubernetes resource.
+"""What an operator may say: one model for flags, environment, `bridge.yaml` and the Kubernetes resource.
 
     model.py    the settings, every key with its default and the reason for it
     listen.py   addresses: `coap:5683`, `udp://[::1]:9000?idle=60`, `127.0.0.1:8090`
@@ -10,10 +10,11 @@
 
 from thinbridge.settings.listen import Address, parse_address, parse_listen
 from thinbridge.settings.load import CONFIG, load
-from thinbridge.settings.model import RELOADED, Http, Limits, Listener, Settings
+from thinbridge.settings.model import LOCAL, RELOADED, Http, Limits, Listener, Settings
 
 __all__ = [
     "CONFIG",
+    "LOCAL",
     "RELOADED",
     "Address",
     "Http",

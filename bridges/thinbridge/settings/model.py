@@ -34,6 +34,9 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(checks.network)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 
+LOCAL: Final = "local"
+"""The namespace outside a cluster."""
+
 RELOADED: Final = ("routes", "mode", "limits", "dead_letter")
 """Keys that a running bridge rereads when its file changes; all others take a restart."""
 
@@ -176,8 +179,8 @@ class Settings(Model):
 
     name: Name = "bridge"
     """The bridge's name, in `source`: `/apis/v1/namespaces/<namespace>/bridges/<name>`."""
-    namespace: Name = "local"
-    """The namespace, in `source`: `$POD_NAMESPACE` in a pod, `local` outside a cluster."""
+    namespace: Name = LOCAL
+    """The namespace, in `source` and `Kn-Namespace`: `$POD_NAMESPACE` in a pod, `local` outside a cluster."""
     listen: tuple[Listener, ...] = Field((), validate_default=True, min_length=1)
     """The endpoints; at least one."""
     sink: Sink | None = None

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -21,14 +22,16 @@ LISTEN = ("--listen", "udp://127.0.0.1:0", "--http", "127.0.0.1:0")
 
 
 @contextmanager
-def sink(hold: Event | None = None) -> Iterator[str]:
-    """A function that answers with what it was sent, once `hold` lets it."""
+def sink(hold: Event | None = None, heard: "list[Message[str, str]] | None" = None) -> Iterator[str]:
+    """A function that answers with what it was sent, once `hold` lets it; what it has `heard` are headers."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
+            if heard is not None:
+                heard.append(self.headers)
             if hold is not None:
                 hold.wait(30)
             try:
@@ -118,6 +121,20 @@ def test_the_file_and_the_environment_are_read(tmp_path: Path) -> None:
         assert running.port("door")
         running.line("INFO .*ready sink=http://127.0.0.1:1/")
         assert running.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(("env", "namespace"), [({}, None), ({"POD_NAMESPACE": "greenhouse"}, "greenhouse")])
+def test_a_sink_hears_from_which_namespace_of_a_cluster(env: dict[str, str], namespace: str | None) -> None:
+    heard: list[Message[str, str]] = []
+    with (
+        sink(heard=heard) as url,
+        program("run", *LISTEN, "--sink", url, env=env) as running,
+        device(running.port("udp")) as sock,
+    ):
+        sock.send(b"hello")
+        assert sock.recv(100) == b"hello"
+    assert [one.get("kn-namespace") for one in heard] == [namespace]
+    assert heard[0]["ce-source"] == f"/apis/v1/namespaces/{namespace or 'local'}/bridges/bridge"
 
 
 def test_what_is_open_is_finished_before_the_end() -> None:

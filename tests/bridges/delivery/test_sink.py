@@ -36,6 +36,10 @@ def test_the_head() -> None:
     )
 
 
+def test_where_it_comes_from() -> None:
+    assert Sink(Destination("http://fn/"), namespace="iot").head.endswith("\r\nkn-namespace: iot\r\n")
+
+
 @given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
 def test_no_url_breaks_the_head(path: str, query: str) -> None:
     head = Sink(Destination(f"http://fn/{path}?{query}")).head
