@@ -77,6 +77,18 @@ def test_the_demo_and_the_banner_are_what_one_types() -> None:
         assert running.end(signal.SIGINT) == 0
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_killed_it_leaves_no_function_behind(tmp_path: Path, asynchronous: bool) -> None:
+    text = HANDLER.replace("def on", "async def on") if asynchronous else HANDLER
+    hold = "import socket\nheld = socket.socket()\nheld.bind(('127.0.0.1', 0))\n"
+    written(tmp_path, hold + text.replace("b'old'", "str(held.getsockname()[1])"))
+    with dev(str(tmp_path)) as running:
+        port = int(say(running.url("udp")).data)
+        assert not free(port, socket.SOCK_STREAM)
+        running.process.kill()
+        until_now(lambda: free(port, socket.SOCK_STREAM))
+
+
 def test_a_change_takes_effect_with_the_next_message(tmp_path: Path) -> None:
     file = written(tmp_path, HANDLER)
     with dev(str(tmp_path)) as running:

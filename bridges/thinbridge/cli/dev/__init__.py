@@ -2,6 +2,7 @@
 
 target.py     which function of PATH is meant, found without importing it
 function.py   the function's process: started, watched, stopped
+leash.py      what that process runs, so that it ends with this one
 activator.py  what the bridge's sink points at: holds requests while the function starts, stops it when idle
 stage.py      all of it together, from the first line to the last
 printer.py    one readable line a message

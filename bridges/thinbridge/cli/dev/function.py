@@ -1,6 +1,7 @@
 """The function's process: functions-framework in a child, started when asked, watched, and stopped with all it has."""
 
 import asyncio
+import inspect
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from thinbridge.cli.dev import leash
 from thinbridge.cli.dev.frames import Frames, Tracebacks
 from thinbridge.cli.dev.printer import Printer
 from thinbridge.cli.dev.target import Target, find
@@ -65,12 +67,12 @@ class Process:
     async def spawn(cls, target: Target, tracebacks: Tracebacks, printer: Printer) -> "Process":
         """Start it; `accepting` tells when it is there."""
         port = _free_port()
-        command = [sys.executable, "-m", "functions_framework", "--target", target.name, "--host", "127.0.0.1"]
+        command = [sys.executable, "-c", inspect.getsource(leash), "--target", target.name, "--host", "127.0.0.1"]
         command += ["--port", str(port), "--source", target.source.name, *(["--asgi"] if target.asgi else [])]
         child = await asyncio.create_subprocess_exec(
             *command,
             cwd=target.source.parent,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,  # the leash
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=LONGEST,
