@@ -36,11 +36,16 @@ class Resource:
     version: str
     plural: str
 
+    @property
+    def root(self) -> str:
+        """The URL path of all kinds of its group and version."""
+        version = _segment(self.version)
+        return f"/apis/{_segment(self.group)}/{version}" if self.group else f"/api/{version}"
+
     def path(self, namespace: str | None, name: str = "") -> str:
         """Its URL path; no namespace: all of them, or a kind that has none."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        scope = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
-        return f"{root}{scope}/{self.plural}" + (f"/{quote(name, safe=':')}" if name else "")
+        scope = f"/namespaces/{_segment(namespace)}" if namespace else ""
+        return f"{self.root}{scope}/{_segment(self.plural)}" + (f"/{_segment(name)}" if name else "")
 
 
 BRIDGES: Final = Resource(GROUP, VERSION, PLURAL)
@@ -252,6 +257,11 @@ class Cluster:
                 raise Failure(f"invalid configuration: {error}") from error
             raise NoConfig from error
         return client.ApiClient(settings)
+
+
+def _segment(text: str) -> str:
+    """One segment of a path, whatever people call their things: a slash adds none, and `..` takes none away."""
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe=":")
 
 
 def _refusal(response: "urllib3.BaseHTTPResponse") -> ApiFailure:

@@ -16,6 +16,7 @@ from thinbridge import registry
 from thinbridge.settings import Settings
 from thinbridge.settings.faults import dotted, explain
 from thinbridge_knative import resource
+from thinbridge_knative.addressable import NOTHING, REF
 from thinbridge_knative.objects import RESOURCES
 from thinbridge_knative.spec import NAME, NAME_FIX, SHARED
 
@@ -34,6 +35,8 @@ BOUNDS: Final[Mapping[str, Schema]] = {
 EXTENSIONS: Final = 64
 """Entries of `ceOverrides.extensions`."""
 NAME_LENGTH: Final = 63
+REF_LENGTH: Final = 317
+"""Characters of the longest part of a ref: a group of 253, a slash, a version of 63."""
 
 
 def crd() -> dict[str, Any]:
@@ -216,21 +219,30 @@ def _listener(listener: Schema) -> Schema:
 
 def _destination(description: str) -> Schema:
     """A Destination as Knative writes it."""
+    parts = {
+        key: {
+            **_string(),
+            "maxLength": REF_LENGTH,
+            "x-kubernetes-validations": [_rule(f"self.matches('^{shape}$')", fix)],
+        }
+        for key, (shape, fix) in REF.items()
+    }
     ref = _object(
-        {key: _string() for key in ("apiVersion", "kind", "name", "namespace")},
+        parts,
         "Something with an address: a Knative Service, a Broker, a Channel, a Service.",
-        ["kind", "name"],
+        ["apiVersion", "kind", "name"],
     )
     uri = _string("An absolute URL; with a ref, it may be relative to the ref's.")
     destination = _object(
         {"ref": ref, "uri": uri, "CACerts": _string("PEM text of the authorities to trust.")}, description
     )
     uri["maxLength"] = 2048
+    some = _rule("has(self.ref) || (has(self.uri) && self.uri != '')", NOTHING)
     absolute = _rule(
-        "has(self.ref) || (has(self.uri) && self.uri.matches('^https?://[^/@ ]+'))",
-        "give a ref, or as uri an absolute URL, such as http://127.0.0.1:8080/",
+        "has(self.ref) || !has(self.uri) || self.uri == '' || self.uri.matches('^https?://[^/@ ]+')",
+        _words({"dead_letter": {"uri": "there"}}),
     )
-    return {**destination, "x-kubernetes-validations": [absolute]}
+    return {**destination, "x-kubernetes-validations": [some, absolute]}
 
 
 def _extensions() -> Schema:

@@ -17,6 +17,7 @@ from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Transport
 from thinbridge.settings import Listener, Settings
 from thinbridge.settings.faults import Location, dotted, explain
+from thinbridge_knative.addressable import check, offline
 from thinbridge_knative.resource import HTTP_PORT, LONGEST_NAME
 
 SHARED: Final = ("listen", "routes", "mode", "limits", "dead_letter", "trusted_networks", "drain", "log_level")
@@ -67,7 +68,7 @@ def read(bridge: Mapping[str, Any], resolve: Resolve) -> Plan:
     config = {"name": meta["name"], **{key: spec[key] for key in SHARED if key in spec}}
     config |= _destinations(config, resolve)
     config |= {"http": {"listen": f"0.0.0.0:{HTTP_PORT}"}, "sink_from_binding": True}
-    settings = _settings(config | {"ce_overrides": (spec.get("ceOverrides") or {}).get("extensions") or {}})
+    settings = _settings(config | _bound(spec))
     if "drain" not in config:
         config["drain"] = _patience(settings)
         settings = settings.model_copy(update={"drain": config["drain"]})
@@ -78,15 +79,29 @@ def read(bridge: Mapping[str, Any], resolve: Resolve) -> Plan:
 
 def _destinations(config: Mapping[str, Any], resolve: Resolve) -> dict[str, Any]:
     """The keys with Destinations, resolved."""
+
+    def resolved(holder: Mapping[str, Any], key: str, at: str) -> Mapping[str, str]:
+        check(holder[key], f"{at}{key}")
+        return resolve(holder[key])
+
     keys: dict[str, Any] = {}
     if "dead_letter" in config:
-        keys["dead_letter"] = resolve(config["dead_letter"])
+        keys["dead_letter"] = resolved(config, "dead_letter", "")
     if "routes" in config:
         keys["routes"] = [
-            {**route, **{key: resolve(route[key]) for key in ("sink", "dead_letter") if key in route}}
-            for route in config["routes"]
+            {
+                **route,
+                **{key: resolved(route, key, f"routes[{at}].") for key in ("sink", "dead_letter") if key in route},
+            }
+            for at, route in enumerate(config["routes"])
         ]
     return keys
+
+
+def _bound(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What the SinkBinding says to the pods, as far as it is known here: checked, and no part of their file."""
+    check(spec["sink"], "sink")
+    return {"sink": offline(spec["sink"]), "ce_overrides": (spec.get("ceOverrides") or {}).get("extensions") or {}}
 
 
 def _settings(config: Mapping[str, Any]) -> Settings:
@@ -98,7 +113,9 @@ def _settings(config: Mapping[str, Any]) -> Settings:
 
 def _key(location: Location) -> str:
     """How the key is called in the spec."""
-    return dotted(("ceOverrides", "extensions", *location[1:]) if location[:1] == ("ce_overrides",) else location)
+    if location[:1] == ("ce_overrides",):
+        location = ("ceOverrides", "extensions", *location[1:])
+    return dotted(tuple("CACerts" if part == "ca_certs" else part for part in location))
 
 
 def _patience(settings: Settings) -> int:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from thinbridge_knative.addressable import Unresolved, resolve
+from thinbridge.errors import SettingsError
+from thinbridge_knative.addressable import Unresolved, check, offline, resolve
 
 KSVC = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "f"}
 OBJECTS: Mapping[tuple[str, str, str, str], Mapping[str, Any]] = {
@@ -58,3 +59,49 @@ def test_what_has_no_address_is_named(name: str, words: str) -> None:
     with pytest.raises(Unresolved) as caught:
         resolve({"ref": {**KSVC, "name": name}}, "home", find)
     assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        {"uri": "http://a/"},
+        {"ref": KSVC},
+        {"ref": {**KSVC, "namespace": "away"}, "uri": "/doors"},
+        {"ref": {"apiVersion": "v1", "kind": "Service", "name": "plain", "namespace": ""}},
+    ],
+)
+def test_what_names_a_place_passes(destination: dict[str, Any]) -> None:
+    check(destination, "sink")
+
+
+@pytest.mark.parametrize(
+    ("destination", "words"),
+    [
+        ({}, "sink: {}: give a ref, or as uri an absolute URL, such as http://127.0.0.1:8080/"),
+        ("http://a/", "sink: http://a/: use a mapping of keys to values"),
+        ({"uri": 5}, "sink.uri: 5: use text"),
+        ({"ref": "f"}, "sink.ref: f: use a mapping of keys to values"),
+        ({"ref": {"kind": "Service", "name": "f"}}, "sink.ref.apiVersion: (none): add it: this key has no default"),
+        ({"ref": {**KSVC, "kind": ""}}, "sink.ref.kind: (none): add it: this key has no default"),
+        ({"ref": {**KSVC, "name": None}}, "sink.ref.name: (none): add it: this key has no default"),
+        (
+            {"ref": {**KSVC, "apiVersion": "../v1"}},
+            "sink.ref.apiVersion: ../v1: write it as GROUP/VERSION, such as serving.knative.dev/v1",
+        ),
+        ({"ref": {**KSVC, "kind": 7}}, "sink.ref.kind: 7: use the name of a kind, such as Service or Broker"),
+        ({"ref": {**KSVC, "name": ".."}}, "sink.ref.name: ..: use a name: small letters, digits, - and ."),
+        ({"ref": {**KSVC, "namespace": "a/b"}}, "sink.ref.namespace: a/b: use a name: small letters, digits, - and ."),
+    ],
+)
+def test_what_names_no_place_is_refused(destination: Any, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check(destination, "sink")
+    assert str(caught.value) == words
+
+
+def test_offline_an_address_is_made_up() -> None:
+    assert offline({"ref": KSVC, "uri": "/doors", "CACerts": "PEM"}) == {
+        "uri": "http://sink.invalid/doors",
+        "ca_certs": "PEM",
+    }
+    assert offline({"uri": "http://a/"}) == {"uri": "http://a/"}

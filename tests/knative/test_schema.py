@@ -1,5 +1,6 @@
 """The CRD: structural, complete, what Knative looks for, and as committed."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,9 @@ def test_rules_have_the_command_lines_words() -> None:
         "write it as scheme://host:port, such as coap://127.0.0.1:5683",
         "another listener has this name; use a different one",
         "use an extension's name: up to 20 small letters and digits",
+        "give a ref, or as uri an absolute URL, such as http://127.0.0.1:8080/",
+        "use an absolute URL, such as http://127.0.0.1:8080/",
+        "write it as GROUP/VERSION, such as serving.knative.dev/v1",
     } <= words
 
 
@@ -93,3 +97,21 @@ def test_each_event_type_is_described() -> None:
         described
     )
     assert all(described.values())
+
+
+@pytest.mark.parametrize(
+    ("part", "good", "bad"),
+    [
+        ("apiVersion", ["v1", "serving.knative.dev/v1"], ["", "/v1", "a/b/v1", "../v1"]),
+        ("kind", ["Broker"], ["", "a/b"]),
+        ("name", ["f", "a.b-c"], ["", "..", "a/b", "A"]),
+        ("namespace", ["", "home"], ["..", "a/b"]),
+    ],
+)
+def test_a_ref_names_an_object(part: str, good: list[str], bad: list[str]) -> None:
+    ref = openapi()["properties"]["spec"]["properties"]["sink"]["properties"]["ref"]
+    assert ref["required"] == ["apiVersion", "kind", "name"]
+    [rule] = ref["properties"][part]["x-kubernetes-validations"]
+    matched = re.fullmatch(r"self\.matches\('(.*)'\)", rule["rule"])
+    assert matched
+    assert [text for text in [*good, *bad] if re.search(matched[1], text)] == good

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.knative.bridges import bridge, plan
+from tests.knative.bridges import SINK, bridge, plan
 
 from thinbridge.errors import SettingsError
 from thinbridge_knative.resource import LONGEST_NAME
@@ -69,6 +69,20 @@ def test_a_drain_lets_the_most_patient_route_end(routes: list[Any], drain: int) 
         (
             {"routes": [{"sink": {"uri": "there"}}]},
             "routes[0].sink: there: use an absolute URL, such as http://127.0.0.1:8080/",
+        ),
+        ({"sink": {}}, "sink: {}: give a ref, or as uri an absolute URL, such as http://127.0.0.1:8080/"),
+        ({"sink": {"uri": "ftp://a/"}}, "sink: ftp://a/: use an absolute URL, such as http://127.0.0.1:8080/"),
+        (
+            {"sink": {"ref": SINK["ref"], "CACerts": "no PEM"}},
+            "sink.CACerts: no PEM: use the PEM text of one or more certificates",
+        ),
+        (
+            {"dead_letter": {"ref": {"kind": "Service", "name": "dead"}}},
+            "dead_letter.ref.apiVersion: (none): add it: this key has no default",
+        ),
+        (
+            {"routes": [{}, {"sink": {"ref": {"apiVersion": "v1", "kind": "Service"}}}]},
+            "routes[1].sink.ref.name: (none): add it: this key has no default",
         ),
         (
             {"ceOverrides": {"extensions": {"A-B": "x"}}},

@@ -18,6 +18,7 @@ FLAGS: Final = {
     "listen": "--listen",
     "routes": "--route",
     "mode": "--mode",
+    "sink": "--sink",
     "dead_letter": "--dead-letter",
     "trusted_networks": "--trusted-network",
     "ceOverrides": "--ce-override",
@@ -32,8 +33,6 @@ IMPLIED: Final = ("extensions", "name", "url", "uri")
 """Keys below those that the flag's value itself is."""
 FROM_FILE: Final = ("name", "namespace", "http", "sink_from_binding", "ce_overrides", "log_format")
 """Keys of `bridge.yaml` that a Bridge says elsewhere, or that its pods' are given anyway."""
-UNRESOLVED: Final = "http://sink.invalid/"
-"""Stands for an object whose address only the controller asks for; nothing is sent there."""
 
 Edit = Callable[[Object, Any, str, Cluster | None], None]
 """Changes a spec: (spec, the flag's value, namespace, the cluster to look sinks up in)."""
@@ -95,13 +94,14 @@ def check(bridge: Object) -> None:
     Raises:
         SettingsError: the first mistake, named by its flag.
     """
+    from thinbridge_knative.addressable import offline
     from thinbridge_knative.spec import read
 
     _shape(bridge["spec"])
     if "sink" not in bridge["spec"]:
         raise Failure('required flag(s) "sink" not set')
     try:
-        read(bridge, lambda destination: {"uri": destination.get("uri") or UNRESOLVED})
+        read(bridge, offline)
     except SettingsError as error:
         raise SettingsError(_flag(error.key), error.value, error.fix) from error
 
@@ -122,9 +122,9 @@ def _shape(spec: object) -> None:
 
 
 def _flag(key: str) -> str:
-    """`routes[0].mode` as it was typed: `--route mode`."""
+    """`routes[0].mode` as it was typed: `--route mode`; what only a file can say keeps its key."""
     top, *below = re.findall(r"[^.\[\]]+", key)
-    if top not in FLAGS:
+    if top not in FLAGS or "ref" in below or "CACerts" in below:
         return key
     return " ".join((FLAGS[top], *(part for part in below if not part.isdecimal() and part not in IMPLIED)))
 

@@ -4,10 +4,11 @@ Nothing is remembered between two looks, so a controller that starts anew goes o
 already is compared field by field, and only the fields that we own: Knative's webhook writes into the same template.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
-from thinbridge.errors import SettingsError
+from thinbridge.errors import SettingsError, ThinbridgeError
 from thinbridge_knative import resource
 from thinbridge_knative.addressable import Unresolved, resolve
 from thinbridge_knative.controller.world import World
@@ -22,6 +23,14 @@ Object = dict[str, Any]
 LASTING: Final = range(400, 500)
 """Answers of the API server that say what is wrong; after others, the look is simply taken again."""
 CONFLICT: Final = 409
+
+
+class Hindered(ThinbridgeError):
+    """The Bridge can't be made what it says; `problem` is what its status tells."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.message)
 
 
 class Reconciler:
@@ -48,40 +57,37 @@ class Reconciler:
         bridge = self._world.get(API_VERSION, KIND, namespace, name)
         if bridge is None or bridge["metadata"].get("deletionTimestamp"):
             return None
-        plan = self._plan(bridge)
-        if isinstance(plan, Plan):
-            plan = self._make(plan) or plan
-        told = status(bridge, plan, self._see(namespace, name), self._now())
+        told = status(bridge, self._plan(bridge), self._see(namespace, name), self._now())
         if told != bridge.get("status"):
             self._tell(bridge, told)
         return bool(told["conditions"][0]["status"] == "True")
 
     def _plan(self, bridge: Object) -> Plan | Problem:
+        """What the Bridge says, made so; or why not."""
         namespace = bridge["metadata"]["namespace"]
         try:
-            return read(bridge, lambda destination: resolve(destination, namespace, self._world.get))
+            plan = read(bridge, lambda destination: resolve(destination, namespace, self._find))
+            self._make(plan)
         except SettingsError as error:
             return Problem("InvalidSpec", str(error))
         except Unresolved as error:
             return Problem("DestinationNotFound", str(error))
+        except Hindered as error:
+            return error.problem
+        return plan
 
-    def _make(self, plan: Plan) -> Problem | None:
+    def _make(self, plan: Plan) -> None:
         """Make it so: first look whether all names are ours, so that a clash leaves nothing half made."""
         wanted = objects(plan, self._image)
         found = [self._live(one) for one in wanted]
         for live in found:
             if live is not None and not _owned(live, plan.uid):
-                return Problem("NameTaken", f"{_called(live)} is there already and is not this bridge's")
+                raise Hindered(Problem("NameTaken", f"{_called(live)} is there already and is not this bridge's"))
         for one, live in zip(wanted, found, strict=True):
             if live is None or differs(one, live):
-                try:
+                with _told(_called(one)):
                     self._world.apply(one)
-                except ApiFailure as error:
-                    if error.code in LASTING and error.code != CONFLICT:
-                        return Problem(error.reason or "Refused", f"{_called(one)}: {error}")
-                    raise
         self._prune(plan, wanted)
-        return None
 
     def _prune(self, plan: Plan, wanted: Sequence[Object]) -> None:
         """Remove Services of an exposure that is no longer wanted."""
@@ -92,7 +98,11 @@ class Reconciler:
 
     def _live(self, body: Object) -> Object | None:
         meta = body["metadata"]
-        return self._world.get(body["apiVersion"], body["kind"], meta["namespace"], meta["name"])
+        return self._find(body["apiVersion"], body["kind"], meta["namespace"], meta["name"])
+
+    def _find(self, version: str, kind: str, namespace: str, name: str) -> Object | None:
+        with _told(f"{kind} {namespace}/{name} can't be read"):
+            return self._world.get(version, kind, namespace, name)
 
     def _see(self, namespace: str, name: str) -> Seen:
         workload, labels = resource.workload(name), resource.labels(name)
@@ -123,6 +133,17 @@ def holds(live: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(live, list) and all(any(holds(one, item) for one in live) for item in wanted)
     return bool(live == wanted)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Let a refusal that says what is wrong be read in the status, not only in our log."""
+    try:
+        yield
+    except ApiFailure as error:
+        if error.code not in LASTING or error.code == CONFLICT:
+            raise
+        raise Hindered(Problem(error.reason or "Refused", f"{what}: {error}")) from error
 
 
 def _owned(live: Object, uid: str) -> bool:

@@ -102,14 +102,14 @@ class ClusterWorld:
     def _resource(self, version: str, kind: str) -> Resource | None:
         """Where a kind is served. What is not there is asked for again: it may be installed any time."""
         if (version, kind) not in self._plurals:
+            group, _, number = version.rpartition("/")
             try:
-                served = json.loads(self._cluster.text(f"/apis/{version}" if "/" in version else f"/api/{version}"))
+                served = json.loads(self._cluster.text(Resource(group, number, "").root))
             except ApiFailure as error:
                 if error.missing:
                     return None
                 raise
-            group, _, number = version.rpartition("/")
-            for one in served["resources"]:
+            for one in served.get("resources", ()):
                 if "/" not in one["name"]:
                     self._plurals[version, one["kind"]] = Resource(group, number, one["name"])
         return self._plurals.get((version, kind))

@@ -163,6 +163,35 @@ def test_what_is_no_spec_is_refused(spec: Any, message: str) -> None:
     assert str(caught.value) == message
 
 
+REF = {"apiVersion": "v1", "kind": "Service", "name": "f"}
+
+
+def check(**spec: Any) -> None:
+    edits.check(edits.new("iot", "here") | {"spec": {**urls("coap:5683"), "sink": {"ref": REF}, **spec}})
+
+
+def test_a_uri_may_be_relative_to_its_ref() -> None:
+    check(dead_letter={"ref": REF, "uri": "/doors"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"sink": {}}, "--sink: {}: give a ref, or as uri an absolute URL, such as http://127.0.0.1:8080/"),
+        ({"sink": {"uri": "ftp://a/"}}, "--sink: ftp://a/: use an absolute URL, such as http://127.0.0.1:8080/"),
+        (
+            {"routes": [{"sink": {"ref": {"kind": "Service", "name": "f"}}}]},
+            "routes[0].sink.ref.apiVersion: (none): add it: this key has no default",
+        ),
+        ({"routes": [{"sink": "f"}]}, "--route sink: f: use a mapping of keys to values"),
+    ],
+)
+def test_a_destination_of_a_file_is_checked(spec: Spec, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check(**spec)
+    assert str(caught.value) == message
+
+
 def test_the_keys_are_those_of_the_resource() -> None:
     [version] = crd()["spec"]["versions"]
     assert set(edits.KEYS) == set(version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])

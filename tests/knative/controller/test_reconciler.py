@@ -137,6 +137,34 @@ def test_a_dead_letter_that_is_not_there_is_waited_for() -> None:
     assert "http://dead/" in made.objects["ConfigMap", "home", "iot-bridge"]["data"]["bridge.yaml"]
 
 
+def test_a_dead_letter_that_may_not_be_read_is_told() -> None:
+    made = world(dead_letter={"ref": {"apiVersion": "v1", "kind": "Pod", "name": "dead"}})
+    made.hide["Pod"] = forbidden("pods is forbidden")
+    assert look(made) is False
+    assert made.writes == ["status"]
+    assert (ready(made)["reason"], ready(made)["message"]) == (
+        "Forbidden",
+        "Pod home/dead can't be read: pods is forbidden",
+    )
+
+
+def test_an_object_that_may_not_be_read_is_told() -> None:
+    made = world()
+    made.hide["ConfigMap"] = forbidden("configmaps is forbidden")
+    look(made)
+    assert made.writes == ["status"]
+    assert ready(made)["message"] == "ConfigMap home/iot-bridge can't be read: configmaps is forbidden"
+
+
+def test_a_ref_that_names_no_kind_is_told() -> None:
+    made = world(dead_letter={"ref": {"kind": "Service", "name": "dead"}})
+    look(made)
+    assert (ready(made)["reason"], ready(made)["message"]) == (
+        "InvalidSpec",
+        "dead_letter.ref.apiVersion: (none): add it: this key has no default",
+    )
+
+
 def test_a_name_that_is_taken_leaves_nothing_half_made() -> None:
     made = world()
     made.put("Service", "iot")

@@ -19,6 +19,7 @@ DISCOVERY = {
         {"name": "services", "kind": "Service"},
     ],
     "/api/v1": [{"name": "endpoints", "kind": "Endpoints"}],
+    "/apis/..%2F..%2Fapi/v1": [],
 }
 
 
@@ -62,7 +63,7 @@ class StubCluster(Cluster):
         self._ask(f"TEXT {path}")
         if path not in DISCOVERY:
             raise ApiFailure(404, {})
-        return json.dumps({"resources": DISCOVERY[path]})
+        return json.dumps({"resources": DISCOVERY[path]} if DISCOVERY[path] else {"versions": ["v1"]})
 
 
 def body(version: str, kind: str, name: str = "iot") -> dict[str, Any]:
@@ -98,6 +99,18 @@ def test_other_kinds_are_asked_for_once() -> None:
 @pytest.mark.parametrize("version", ["none.example/v1", "v1"])
 def test_a_kind_that_is_not_served_is_as_good_as_an_object_that_is_not_there(version: str) -> None:
     assert ClusterWorld(StubCluster()).get(version, "Thing", "home", "f") is None
+
+
+def test_what_a_ref_says_stays_within_its_path() -> None:
+    cluster = StubCluster()
+    world = ClusterWorld(cluster)
+    assert world.get("../../api/v1", "Pod", "home", "f") is None  # and an answer that lists no kinds has none
+    assert world.get(*KSVC, "../home", "..") is None
+    assert cluster.asked == [
+        "TEXT /apis/..%2F..%2Fapi/v1",
+        "TEXT /apis/serving.knative.dev/v1",
+        "GET /apis/serving.knative.dev/v1/namespaces/..%2Fhome/services/%2E%2E",
+    ]
 
 
 def test_a_refusal_is_no_absence() -> None:

@@ -20,6 +20,8 @@ class FakeWorld:
         self.writes: list[str] = []
         self.refuse: dict[str, Failure] = {}
         """By kind: what applying it answers."""
+        self.hide: dict[str, Failure] = {}
+        """By kind: what reading it answers."""
 
     def put(self, kind: str, name: str, namespace: str = "home", **rest: Any) -> Object:
         """Somebody else's object."""
@@ -28,6 +30,8 @@ class FakeWorld:
         return thing
 
     def get(self, version: str, kind: str, namespace: str, name: str) -> Object | None:
+        if failure := self.hide.get(kind):
+            raise failure
         return deepcopy(self.objects.get((kind, namespace, name)))
 
     def find(self, version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> list[Object]:
