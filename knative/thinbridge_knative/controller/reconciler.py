@@ -20,9 +20,9 @@ from thinbridge_knative.status import Problem, Seen, status
 
 Object = dict[str, Any]
 
-LASTING: Final = range(400, 500)
-"""Answers of the API server that say what is wrong; after others, the look is simply taken again."""
-CONFLICT: Final = 409
+LASTING: Final = frozenset(range(400, 500)) - {408, 409, 429}
+"""Answers of the API server that say what is wrong. After others the look is simply taken again: it was too slow, or
+has too much to do; somebody else wrote in between."""
 
 
 class Hindered(ThinbridgeError):
@@ -141,7 +141,7 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except ApiFailure as error:
-        if error.code not in LASTING or error.code == CONFLICT:
+        if error.code not in LASTING:
             raise
         raise Hindered(Problem(error.reason or "Refused", f"{what}: {error}")) from error
 

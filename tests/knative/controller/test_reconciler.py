@@ -194,12 +194,13 @@ def test_eventing_that_is_not_installed_is_told() -> None:
     )
 
 
-@pytest.mark.parametrize("code", [409, 500, 503])
+@pytest.mark.parametrize("code", [408, 409, 429, 500, 503])
 def test_what_may_pass_is_tried_again(code: int) -> None:
     made = world()
     made.refuse["ConfigMap"] = ApiFailure(code, {"reason": "Conflict"})
     with pytest.raises(ApiFailure):
         look(made)
+    assert "status" not in made.writes
 
 
 @pytest.mark.parametrize(
