@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -40,6 +41,12 @@ def missing() -> str | None:
     except (CommandError, OSError, subprocess.TimeoutExpired) as error:
         return f"no cluster with Knative Serving and Eventing: {error}"
     return None
+
+
+def controller_image() -> str:
+    """The image of the controller that is installed; empty: none is."""
+    which = ("deployment/thinbridge-controller", "--namespace=thinbridge-system", "--ignore-not-found")
+    return run("kubectl", "get", *which, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 
 
 @cache
@@ -103,6 +110,10 @@ class Space:
         ports = self.get("service", service)["spec"]["ports"]
         return next(int(one["nodePort"]) for one in ports if one["port"] == port)
 
+    def reachable(self, port: int) -> None:
+        """Wait until a NodePort takes TCP connections: kube-proxy learns of a ready pod a moment after we do."""
+        self.eventually(lambda: _connects(node(), port))
+
     def fetch(self, service: str, path: str) -> Any:
         """GET JSON from a Service, by way of the API server."""
         raw = f"/api/v1/namespaces/{self.name}/services/{service}:80/proxy{path}"
@@ -121,6 +132,12 @@ class Space:
             if time.monotonic() > end:
                 raise TimeoutError(f"it did not hold within {seconds} s")
             time.sleep(0.5)  # each `kubectl` is a tenth of a second of CPU
+
+
+def _connects(host: str, port: int) -> bool:
+    with socket.socket() as sock:
+        sock.settimeout(2)
+        return sock.connect_ex((host, port)) == 0
 
 
 def timed(action: Callable[[], Any]) -> tuple[Any, float]:

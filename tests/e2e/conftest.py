@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from tests.e2e.cluster import ROOT, Space, missing, run
+from tests.e2e.cluster import ROOT, Space, controller_image, missing, run
 
 TABLE = pytest.StashKey[list[tuple[str, str]]]()
 Record = Callable[[str, str], None]
@@ -55,24 +55,30 @@ def images(cluster: None) -> Images:
 
 
 @pytest.fixture(scope="session")
-def controller(images: Images) -> Iterator[None]:
-    """The controller of this checkout; afterwards what was there before, or none."""
-    before = run("kubectl", "get", "crd", "bridges.thinbridge.dev", "--ignore-not-found")
+def vacant(cluster: None) -> bool:
+    """Whether no controller is there yet: then the one that is installed goes with the tests.
+
+    A laptop's own, of images that were built by `make images`, may be replaced and stays; any other is somebody's.
+    """
+    image = controller_image()
+    if image and not image.startswith("dev.local/thinbridge-"):
+        pytest.fail(f"this cluster has a controller, {image}: use another cluster, or uninstall it first")
+    return not image
+
+
+@pytest.fixture(scope="session")
+def controller(vacant: bool, images: Images) -> Iterator[None]:
+    """The controller of this checkout."""
     manifests = run("kubectl", "kustomize", "knative/manifests/overlays/dev")
     manifests = manifests.replace("dev.local/thinbridge-bridge:dev", images.bridge)
-    run(
-        "kubectl",
-        "apply",
-        "-f",
-        "-",
-        stdin=manifests.replace("imagePullPolicy: Never", "imagePullPolicy: IfNotPresent"),
-    )
+    manifests = manifests.replace("imagePullPolicy: Never", "imagePullPolicy: IfNotPresent")
+    run("kubectl", "apply", "-f", "-", stdin=manifests)
     system = Space("thinbridge-system")
     system.kubectl("rollout", "restart", "deployment/thinbridge-controller")  # a tag may have a new image
     system.rolled_out("thinbridge-controller")
     yield
-    if not before:
-        run("kubectl", "delete", "-f", "-", "--wait=false", stdin=manifests)
+    if vacant:
+        run("kubectl", "delete", "-f", "-", "--wait=false", "--ignore-not-found", stdin=manifests)
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ if [ -z "${E2E_BRIDGE_IMAGE:-}" ]; then
     [ -z "${E2E_CLUSTER:-}" ] || export ENGINE="$E2E_CLUSTER/image"
     PREFIX=$prefix TAG=$tag EXAMPLES=$examples sh knative/images.sh >&2
     context=$(kubectl config current-context)
+    minikube=$(kubectl get nodes -o 'jsonpath={.items[0].metadata.labels.minikube\.k8s\.io/name}')
     for name in bridge $(printf 'function-%s ' $examples); do
         case $context in
         kind-*) kind load docker-image --name "${context#kind-}" "$prefix$name:$tag" >&2 ;;
-        minikube) minikube image load "$prefix$name:$tag" >&2 ;;
+        *) [ -z "$minikube" ] || minikube image load --profile "$minikube" "$prefix$name:$tag" >&2 ;;
         esac
     done
 fi

@@ -15,7 +15,11 @@ def meta(name: str, **labels: str) -> Object:
 
 def ksvc(name: str, container: Object) -> Object:
     """A function, cluster-local, with one pod or none."""
-    annotations = {"autoscaling.knative.dev/min-scale": "0", "autoscaling.knative.dev/max-scale": "1"}
+    annotations = {
+        "autoscaling.knative.dev/min-scale": "0",
+        "autoscaling.knative.dev/max-scale": "1",
+        "autoscaling.knative.dev/window": "6s",  # the least that there is: tests wait for zero
+    }
     return {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
@@ -45,14 +49,14 @@ def _sink_container(image: str, answer: str) -> Object:
         "command": ["python3", "-u", "/e2e/sink.py"],
         "env": [{"name": "ANSWER", "value": answer}],
         "volumeMounts": [{"name": "script", "mountPath": "/e2e"}],
-        "readinessProbe": {"httpGet": {"path": "/events"}},
+        "readinessProbe": {"httpGet": {"path": "/"}},
     }
 
 
 def sink(name: str, image: str, answer: str = "accept") -> list[Object]:
     """A plain Deployment and Service that remember every event; see `sink.py` for `answer`."""
     container = _sink_container(image, answer) | {"name": "sink", "ports": [{"containerPort": 8080}]}
-    container["readinessProbe"] = {"httpGet": {"path": "/events", "port": 8080}, "periodSeconds": 1}
+    container["readinessProbe"] = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
     pod = {"containers": [container], "volumes": [{"name": "script", "configMap": {"name": "sink"}}]}
     return [
         sink_script(),

@@ -1,5 +1,6 @@
 """A function for the tests that remembers what it was sent; runs in the cluster, on nothing but Python.
 
+GET /                        it is there
 GET /events                  every event's attributes and data, in order, as JSON
 GET /push?to=URL&data=TEXT   POSTs the text there, as text/plain; answers {"status": number}
 POST anything                an event; $ANSWER says what becomes of it: `accept` 202; `replyto` 202, and then its
@@ -37,7 +38,7 @@ class Sink(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """What was sent so far, or an order to push."""
         url = urlsplit(self.path)
-        said: object = events
+        said: object = events if url.path == "/events" else None
         if url.path == "/push":
             order = dict(parse_qsl(url.query))
             said = {"status": push(order["to"], order["data"].encode())}

@@ -9,7 +9,11 @@ from tests.e2e.cluster import Space, timed
 from tests.e2e.conftest import Images, Record
 from tests.e2e.objects import destination, ksvc, plain_bridge
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.peer("coap-client-notls", "mosquitto_rr", "nc")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(600, func_only=True),
+    pytest.mark.peer("coap-client-notls", "mosquitto_rr", "nc"),
+]
 
 
 READING = '{"temperature": 18.5}'

@@ -9,7 +9,7 @@ from tests.e2e.conftest import Images, Record
 from tests.e2e.fleet import Confirmable, Fleet, Publisher
 from tests.e2e.objects import bridge, destination, sink
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420, func_only=True)]
 
 DEVICES, REPLICAS = 50, 3
 SETTLE = 10
@@ -29,7 +29,7 @@ def test_nothing_acknowledged_is_lost(space: Space, images: Images, controller: 
 
     def delete() -> None:
         pod = space.pods("app.kubernetes.io/instance=iot")[0]["metadata"]["name"]
-        space.kubectl("delete", "pod", pod)  # waits until it is gone
+        space.kubectl("delete", "pod", pod, seconds=120)  # waits until it is gone: at most its grace period of 70 s
         space.rolled_out("iot-bridge")
 
     async def play() -> Fleet:
