@@ -133,6 +133,8 @@ class Pool:
         if task.cancelled():
             return
         failure = _failure(task.exception())
+        if failure is None and task.result().closing:  # uvloop may tell us of its end before it tells us of it
+            failure = Failure.LOST
         if failure is None:
             connection = task.result()
             self._connections.add(connection)

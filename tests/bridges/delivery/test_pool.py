@@ -112,6 +112,21 @@ def test_a_failed_connection_that_nobody_waits_for_any_more() -> None:
     play(scene)
 
 
+def test_a_connection_that_ended_before_we_heard_of_it_is_none() -> None:
+    """A sink at its limit accepts and closes; uvloop may tell of that before `create_connection` returns."""
+
+    async def scene(loop: VirtualLoop) -> None:
+        loop.stillborn = 2
+        delivery = Delivery(DeliveryLimits(connections=2))
+        for each in send(delivery, loop, 4):
+            assert (await each.wait()).verdict is Verdict.ACCEPTED
+        assert delivery.counters["lost"] == 2
+        assert pool_of(delivery).size <= 2
+        await delivery.close()
+
+    play(scene)
+
+
 def test_a_place_that_gets_free_is_taken() -> None:
     async def scene(loop: VirtualLoop) -> None:
         loop.scripts["sink.test"] = iter([[1.0, b"garbage"], OK])

@@ -104,6 +104,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self.clock)
         self.scripts: dict[str, Any] = {"sink.test": iter([]), "dead.test": iter([])}
         self.dials: list[Exception | float] = []
+        self.stillborn = 0
+        """Connections, from the next on, that are closed when `create_connection` returns them."""
         self.requests: list[tuple[str, bytes]] = []
         self.times: list[float] = []
         self.wires: list[Wire] = []
@@ -122,6 +124,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         wire = Wire(self, connection, host)
         self.wires.append(wire)
         connection.connection_made(wire)
+        if self.stillborn:
+            self.stillborn -= 1
+            wire.closed = True
+            connection.connection_lost(None)
         return wire, connection
 
 
