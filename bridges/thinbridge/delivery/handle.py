@@ -139,7 +139,9 @@ class Handle:
         if ruling is retry.ACCEPTED and not readable:
             ruling = retry.UNUSABLE
         if not ruling.again:
-            if self._pool.sink.error is not None:
+            if ruling is retry.UNUSABLE:
+                self._pool.sink.failing(f"answered {status}", time.time())
+            elif self._pool.sink.error is not None:
                 self._pool.sink.well()
             self._over(self, Answer(ruling.verdict, status, headers, body, event))
             return
@@ -186,11 +188,15 @@ class Handle:
     def _again(self, ruling: Ruling, answer: Answer, now: float) -> None:
         """Another attempt, if that may help and there is time; else this was the verdict."""
         terms = self.terms
-        if ruling.again and (
-            self.attempts <= terms.retries if terms.retries is not None else not self._office.draining
-        ):
+        kept = terms.retries is None
+        if kept and ruling.again and self._office.draining:
+            self._over(self, Answer(Verdict.CANCELLED))  # its device brings it to another bridge
+            return
+        if ruling.again and (terms.retries is None or self.attempts <= terms.retries):
             pause = retry.pause(self.attempts - 1, terms.pause, terms.pause_max, self._office.rng())
             at = now + max(pause, answer.retry_after or 0.0)
+            if kept and at >= self.deadline:  # asked to come when the time is up: once more before that
+                at = max(now + pause, self.deadline - terms.attempt_timeout)
             if at < self.deadline:
                 self.due = inf
                 self._timer = self._office.loop.call_at(at, self.begin, at)

@@ -531,23 +531,33 @@ def test_a_drain_tries_nothing_again_that_its_device_keeps() -> None:
         loop.scripts["sink.test"] = iter([answer(503), [5.0, answer(503)], [5.0, OK], answer(503), OK])
         delivery = Delivery(rng=lambda: 1.0)
         pausing, failing, working, waiting = (Told(loop) for _ in range(4))
-        delivery.deliver(EVENT, PATIENT, loop.time() + 60, pausing)
+        kept = replace(PATIENT, dead_letter=DEAD)  # and is no dead letter: another bridge will be brought it
+        delivery.deliver(EVENT, kept, loop.time() + 60, pausing)
         await asyncio.sleep(0.1)
         for told in (failing, working):
-            delivery.deliver(EVENT, PATIENT, loop.time() + 60, told)
+            delivery.deliver(EVENT, kept, loop.time() + 60, told)
         await asyncio.sleep(0.01)
         delivery.deliver(EVENT, Terms(SINK), loop.time() + 60, waiting)  # its device is there and waits: it is tried on
         await asyncio.sleep(0.01)
         delivery.drain()
         assert (await pausing.wait()).verdict is Verdict.CANCELLED
         assert [(await told.wait()).verdict for told in (failing, working, waiting)] == [
-            Verdict.UNKNOWN,
+            Verdict.CANCELLED,
             Verdict.ACCEPTED,
             Verdict.ACCEPTED,
         ]
+        assert {host for host, _ in loop.requests} == {"sink.test"}
         await delivery.close()
 
     play(scene)
+
+
+@pytest.mark.parametrize(("asked", "at"), [(1000, 840.0), (100, 100.0)])
+def test_a_sink_that_asks_to_come_too_late_is_asked_once_more_in_time(asked: int, at: float) -> None:
+    """What its device keeps is tried for all of `retry_for`: the sink may be back sooner than it thinks."""
+    told, loop, *_ = deliver([answer(503, b"", f"retry-after: {asked}"), OK], PATIENT, seconds=900)
+    assert told.verdict is Verdict.ACCEPTED
+    assert loop.times[1] - loop.times[0] == about(at)
 
 
 def test_a_drain_postpones_nothing() -> None:
@@ -571,3 +581,14 @@ def test_who_asked_hears_when_a_sink_begins_to_fail_and_when_it_answers_again() 
     heard: list[str | None] = []
     deliver([answer(503), answer(503), OK], notice=lambda sink: heard.append(sink.error))
     assert heard == ["answered 503", None]
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [answer(301, b"", "location: http://elsewhere/"), answer(200, b"{", "content-type: application/cloudevents+json")],
+)
+def test_a_sink_whose_answers_cannot_be_used_is_told_of_as_one_that_fails(useless: bytes) -> None:
+    heard: list[str | None] = []
+    told, *_ = deliver([useless], notice=lambda sink: heard.append(sink.error))
+    assert told.verdict is Verdict.BAD_GATEWAY
+    assert heard == [f"answered {told.status}"]
