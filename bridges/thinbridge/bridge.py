@@ -220,13 +220,18 @@ class Bridge:
     def _delivered(self, exchange: Exchange, answer: Answer) -> None:
         """A delivery ended: tell the session, unless the answer is to come by `replyto`."""
         reply = mapping.to_reply(answer, exchange.mode)
-        if reply.outcome is Outcome.PENDING and exchange.held is not None:
-            reply = mapping.answer_by_replyto(exchange.held)
+        held = exchange.held
+        if held is not None and mapping.says_nothing(reply):
+            reply, held = mapping.answer_by_replyto(held), None
         if reply.outcome is Outcome.PENDING and not exchange.entry.session.closed:
-            exchange.pending = self._loop.call_later(exchange.timeout, self._finish, exchange, Reply(Outcome.UNKNOWN))
+            since = self._loop.time() if exchange.inbound.at_least_once else exchange.started  # `replyby` is the same
+            due = since + exchange.timeout
+            exchange.pending = self._loop.call_at(due, self._finish, exchange, Reply(Outcome.UNKNOWN))
             exchange.entry.endpoint.answer(exchange.entry.session, exchange.inbound.exchange, reply)
         else:
             self._finish(exchange, reply)
+        if held is not None and reply.outcome is Outcome.ACCEPTED:  # the sink answered, too: this one is a push
+            exchange.entry.endpoint.push(exchange.entry.session, exchange.inbound.exchange, held, lambda _: None)
         self.recorder.message(exchange.entry.endpoint.name, reply.outcome._value_)  # `value` takes ten times as long
         if self.observer is not None:
             seconds = self._loop.time() - exchange.started
@@ -278,7 +283,7 @@ class Bridge:
         return await done
 
     def _answer(self, entry: Entry, number: int, outbound: Outbound) -> PushResult | None:
-        """Answer an exchange in mode `later`; None: it is not waiting, so this is a push."""
+        """Answer an exchange in mode `later`; None: it does not wait, or its session does not any more: a push."""
         exchange: Exchange | None = entry.open.get(number)
         if exchange is None or exchange.mode is not Mode.LATER:
             return None
@@ -287,8 +292,9 @@ class Bridge:
                 return PushResult.BUSY
             exchange.held = outbound
             return PushResult.QUEUED
-        answered = self._finish(exchange, mapping.answer_by_replyto(outbound))
-        return PushResult.DELIVERED if answered else PushResult.GONE
+        if self._finish(exchange, mapping.answer_by_replyto(outbound)):
+            return PushResult.DELIVERED
+        return PushResult.GONE if entry.session.closed else None
 
     def live(self) -> bool:
         """The loop turns, or nobody would be answering."""

@@ -160,6 +160,13 @@ def to_reply(answer: Answer, mode: Mode) -> Reply:
     return Reply(outcome, answer.status, content_type, answer.event.data, attributes, is_event=True)
 
 
+def says_nothing(reply: Reply) -> bool:
+    """Whether the sink has accepted the event without an answer of its own: the one by `replyto` is the answer."""
+    return reply.outcome is Outcome.PENDING or (
+        reply.outcome is Outcome.ACCEPTED and not reply.data and not reply.is_event
+    )
+
+
 def answer_by_replyto(outbound: Outbound) -> Reply:
     """The reply that a POST to `replyto` is for an exchange that is open."""
     return Reply(

@@ -159,7 +159,13 @@ def test_later_the_session_may_have_given_up() -> None:
             await w.replies()
             token, number = await w.replyto()
             w.endpoint.takes_answers = False
-            assert await w.bridge.post(token, number, Outbound("text/plain", b"on")) is PushResult.GONE
+            late = Outbound("text/plain", b"on")
+            assert await w.bridge.post(token, number, late) is PushResult.DELIVERED
+            assert w.endpoint.pushes == [(w.session, 1, late)]  # the exchange is over, the session is not
+            w.report(MESSAGE._replace(exchange=2))
+            await w.replies(3)
+            w.session.closed = True  # and its owner is about to forget it
+            assert await w.bridge.post(token, 2, late) is PushResult.GONE
 
     run(main)
 
@@ -180,6 +186,35 @@ def test_later_an_answer_that_overtakes_the_sinks_202_waits_for_it() -> None:
             assert w.endpoint.answers == []
             assert await w.replies() == [Reply(Outcome.ACCEPTED, 200, None, b"early")]
             release.set()
+
+    run(main)
+
+
+@pytest.mark.parametrize(("body", "pushed"), [(b"", []), (b"the sink's own", [Outbound(None, b"early")])])
+def test_later_an_answer_that_overtakes_the_sinks_200_is_not_lost(body: bytes, pushed: list[Outbound]) -> None:
+    async def main() -> None:
+        async with world(Mode.LATER, lambda posted: function.Answer(200, body=body, after=0.05)) as w:
+            w.report()
+            token, number = await w.replyto()
+            assert await w.bridge.post(token, number, Outbound(None, b"early")) is PushResult.QUEUED
+            [reply] = await w.replies()
+            assert (reply.outcome, reply.data) == (Outcome.ACCEPTED, body or b"early")
+            assert [outbound for _, _, outbound in w.endpoint.pushes] == pushed
+
+    run(main)
+
+
+@pytest.mark.parametrize("at_least_once", [False, True])
+def test_later_a_device_waits_until_replyby(at_least_once: bool) -> None:
+    """However long the sink took; a message that its device keeps has no `replyby`: it waits from the 202 on."""
+
+    async def main() -> None:
+        async with world(Mode.LATER, lambda posted: function.Answer(202, after=0.05)) as w:
+            w.report(MESSAGE._replace(at_least_once=at_least_once))
+            await w.replies()
+            [exchange] = w.bridge._directory.waiting()
+            waits = exchange.pending.when() - exchange.started
+            assert waits > 5.04 if at_least_once else waits == pytest.approx(5.0)
 
     run(main)
 
