@@ -31,6 +31,8 @@ class Problem:
     reason: str
     """CamelCase."""
     message: str
+    status: str = "False"
+    """Unknown: it passes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def _kept(bridge: Object) -> dict[str, Any]:
 
 def _ready(plan: Plan | Problem, sink: Condition, deployed: Condition) -> Condition:
     if isinstance(plan, Problem):
-        return Condition(READY, "False", plan.reason, plan.message)
+        return Condition(READY, plan.status, plan.reason, plan.message)
     for status in ("False", "Unknown"):
         for part in (sink, deployed):
             if part.status == status:

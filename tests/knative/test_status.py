@@ -141,6 +141,11 @@ def test_a_bad_spec_leaves_what_runs_and_what_is_known_of_it() -> None:
     assert "addresses" not in status(bridge(), Problem("InvalidSpec", "no"), Seen(), NOW)
 
 
+def test_what_passes_by_itself_is_no_failure() -> None:
+    made = status(bridge(), Problem("WaitingForDeletion", "soon", "Unknown"), Seen(), NOW)
+    assert conditions(made)["Ready"] == ("Unknown", "WaitingForDeletion", "soon")
+
+
 def test_a_condition_keeps_the_time_at_which_it_changed() -> None:
     first = status(bridge(), plan(), Seen(binding(), deployment(available=0)), "1")
     second = status({**bridge(), "status": first}, plan(), Seen(binding(), deployment()), "2")

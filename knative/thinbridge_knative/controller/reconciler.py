@@ -55,9 +55,9 @@ class Reconciler:
             Failure: the cluster did not let us; look again.
         """
         bridge = self._world.get(API_VERSION, KIND, namespace, name)
-        if bridge is None or bridge["metadata"].get("deletionTimestamp"):
+        if bridge is None or _leaving(bridge):
             return None
-        told = status(bridge, self._plan(bridge), self._see(namespace, name), self._now())
+        told = status(bridge, self._plan(bridge), self._see(bridge), self._now())
         if told != bridge.get("status"):
             self._tell(bridge, told)
         return bool(told["conditions"][0]["status"] == "True")
@@ -81,8 +81,8 @@ class Reconciler:
         wanted = objects(plan, self._image)
         found = [self._live(one) for one in wanted]
         for live in found:
-            if live is not None and not _owned(live, plan.uid):
-                raise Hindered(Problem("NameTaken", f"{_called(live)} is there already and is not this bridge's"))
+            if live is not None:
+                _usable(live, plan)
         for one, live in zip(wanted, found, strict=True):
             if live is None or differs(one, live):
                 with _told(_called(one)):
@@ -93,7 +93,7 @@ class Reconciler:
         """Remove Services of an exposure that is no longer wanted."""
         names = {one["metadata"]["name"] for one in wanted}
         for service in self._world.find("v1", "Service", plan.namespace, resource.labels(plan.name)):
-            if service["metadata"]["name"] not in names and _owned(service, plan.uid):
+            if service["metadata"]["name"] not in names and _owned(service, plan.uid) and not _leaving(service):
                 self._world.delete({"apiVersion": "v1", "kind": "Service", "metadata": service["metadata"]})
 
     def _live(self, body: Object) -> Object | None:
@@ -104,12 +104,16 @@ class Reconciler:
         with _told(f"{kind} {namespace}/{name} can't be read"):
             return self._world.get(version, kind, namespace, name)
 
-    def _see(self, namespace: str, name: str) -> Seen:
+    def _see(self, bridge: Object) -> Seen:
+        """What is there of it; what is somebody else's, or a predecessor's, says nothing of it."""
+        namespace, name, uid = (bridge["metadata"][key] for key in ("namespace", "name", "uid"))
         workload, labels = resource.workload(name), resource.labels(name)
+        binding = self._world.get("sources.knative.dev/v1", "SinkBinding", namespace, workload)
+        deployment = self._world.get("apps/v1", "Deployment", namespace, workload)
         return Seen(
-            self._world.get("sources.knative.dev/v1", "SinkBinding", namespace, workload),
-            self._world.get("apps/v1", "Deployment", namespace, workload),
-            self._world.find("v1", "Service", namespace, labels),
+            binding if binding and _owned(binding, uid) else None,
+            deployment if deployment and _owned(deployment, uid) else None,
+            [one for one in self._world.find("v1", "Service", namespace, labels) if _owned(one, uid)],
             self._world.find("v1", "Pod", namespace, labels),
         )
 
@@ -146,8 +150,33 @@ def _told(what: str) -> Iterator[None]:
         raise Hindered(Problem(error.reason or "Refused", f"{what}: {error}")) from error
 
 
+def _usable(live: Object, plan: Plan) -> None:
+    """Raise where a name is not ours to use: for ever, or until Kubernetes has removed what a Bridge that was called
+    the same left behind.
+    """
+    if _owned(live, plan.uid) and not _leaving(live):
+        return
+    if _leaving(live) or _was_owned(live, plan):
+        left = f"{_called(live)} is left from before: it is waited for until it is gone"
+        raise Hindered(Problem("WaitingForDeletion", left, "Unknown"))
+    raise Hindered(Problem("NameTaken", f"{_called(live)} is there already and is not this bridge's"))
+
+
 def _owned(live: Object, uid: str) -> bool:
-    return any(owner["uid"] == uid for owner in live["metadata"].get("ownerReferences") or ())
+    return any(owner["uid"] == uid for owner in _owners(live))
+
+
+def _was_owned(live: Object, plan: Plan) -> bool:
+    ours = (API_VERSION, KIND, plan.name)
+    return any((owner["apiVersion"], owner["kind"], owner["name"]) == ours for owner in _owners(live))
+
+
+def _owners(live: Object) -> Sequence[Object]:
+    return live["metadata"].get("ownerReferences") or ()
+
+
+def _leaving(live: Object) -> bool:
+    return bool(live["metadata"].get("deletionTimestamp"))
 
 
 def _called(body: Object) -> str:

@@ -21,9 +21,13 @@ def look(made: FakeWorld) -> bool | None:
     return Reconciler(made, "bridge:1", lambda: "2026-01-01T00:00:00Z")("home", "iot")
 
 
+def conditions(made: FakeWorld) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = made.objects["Bridge", "home", "iot"]["status"]["conditions"]
+    return told
+
+
 def ready(made: FakeWorld) -> dict[str, Any]:
-    conditions: list[dict[str, Any]] = made.objects["Bridge", "home", "iot"]["status"]["conditions"]
-    return conditions[0]
+    return conditions(made)[0]
 
 
 def settled(**spec: Any) -> FakeWorld:
@@ -172,6 +176,43 @@ def test_a_name_that_is_taken_leaves_nothing_half_made() -> None:
     assert made.writes == ["status"]
     assert ready(made)["reason"] == "NameTaken"
     assert ready(made)["message"] == "Service home/iot is there already and is not this bridge's"
+
+
+def test_what_a_predecessor_left_is_waited_for() -> None:
+    made = settled()
+    left = [key for key in made.objects if key[0] != "Bridge"]
+    again = bridge()
+    again["metadata"]["uid"] = "u2"
+    made.objects["Bridge", "home", "iot"] = again
+    assert look(made) is False
+    assert made.writes == ["status"]
+    told = {one["type"]: (one["status"], one["reason"]) for one in conditions(made)}
+    assert told == {
+        "Ready": ("Unknown", "WaitingForDeletion"),
+        "SinkProvided": ("Unknown", "NoSinkBinding"),  # that of the predecessor says nothing of this one
+        "Deployed": ("Unknown", "NoDeployment"),
+    }
+    assert ready(made)["message"] == "ConfigMap home/iot-bridge is left from before: it is waited for until it is gone"
+    for key in left:
+        del made.objects[key]
+    look(made)
+    assert "apply Deployment iot-bridge" in made.writes
+
+
+def test_what_is_on_its_way_out_is_waited_for() -> None:
+    made = world()
+    made.put("Service", "iot", metadata={"deletionTimestamp": "now"})
+    look(made)
+    assert made.writes == ["status"]
+    assert (ready(made)["status"], ready(made)["reason"]) == ("Unknown", "WaitingForDeletion")
+
+
+def test_what_is_on_its_way_out_is_not_deleted_again() -> None:
+    made = settled(expose={"type": "LoadBalancer"})
+    made.objects["Service", "home", "iot-udp"]["metadata"]["deletionTimestamp"] = "now"
+    made.objects["Bridge", "home", "iot"]["spec"]["expose"] = {"type": "ClusterIP"}
+    look(made)
+    assert [write for write in made.writes if write.startswith("delete")] == ["delete Service iot-tcp"]
 
 
 def test_what_the_api_server_refuses_is_told() -> None:
