@@ -4,19 +4,23 @@ Nothing is remembered between two looks, so a controller that starts anew goes o
 already is compared field by field, and only the fields that we own: Knative's webhook writes into the same template.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 from thinbridge.errors import SettingsError, ThinbridgeError
+from thinbridge.telemetry import fields
 from thinbridge_knative import resource
 from thinbridge_knative.addressable import Unresolved, resolve
 from thinbridge_knative.controller.world import World
 from thinbridge_knative.failures import ApiFailure
 from thinbridge_knative.objects import objects
-from thinbridge_knative.resource import API_VERSION, APPLIED, KIND
+from thinbridge_knative.resource import API_VERSION, APPLIED, KIND, READY
 from thinbridge_knative.spec import Plan, read
 from thinbridge_knative.status import Problem, Seen, status
+
+log = logging.getLogger("thinbridge.controller")
 
 Object = dict[str, Any]
 
@@ -57,9 +61,12 @@ class Reconciler:
         bridge = self._world.get(API_VERSION, KIND, namespace, name)
         if bridge is None or _leaving(bridge):
             return None
-        told = status(bridge, self._plan(bridge), self._see(bridge), self._now())
+        plan = self._plan(bridge)
+        told = status(bridge, plan, self._see(bridge), self._now())
         if told != bridge.get("status"):
             self._tell(bridge, told)
+            if isinstance(plan, Problem):
+                _log(bridge, plan)
         return bool(told["conditions"][0]["status"] == "True")
 
     def _plan(self, bridge: Object) -> Plan | Problem:
@@ -137,6 +144,15 @@ def holds(live: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(live, list) and all(any(holds(one, item) for one in live) for item in wanted)
     return bool(live == wanted)
+
+
+def _log(bridge: Object, problem: Problem) -> None:
+    """Say a problem once: the Bridge itself remembers what was said of it."""
+    meta, conditions = bridge["metadata"], (bridge.get("status") or {}).get("conditions") or ()
+    last = next(((one.get("reason"), one.get("message")) for one in conditions if one["type"] == READY), None)
+    if last != (problem.reason, problem.message):
+        told = fields(bridge=f"{meta['namespace']}/{meta['name']}", reason=problem.reason, error=problem.message)
+        log.log(logging.WARNING if problem.status == "False" else logging.INFO, "bridge is hindered", extra=told)
 
 
 @contextmanager

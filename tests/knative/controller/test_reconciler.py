@@ -225,6 +225,27 @@ def test_what_the_api_server_refuses_is_told() -> None:
     )
 
 
+def test_a_problem_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    made = world()
+    made.refuse["Deployment"] = forbidden("deployments.apps is forbidden")
+    for _ in range(3):
+        look(made)
+    made.refuse["Deployment"] = forbidden("by a quota")
+    look(made)
+    del made.refuse["Deployment"]
+    look(made)  # on its way: no problem
+    told = [{**line.__dict__["fields"], "level": line.levelname} for line in caplog.records]
+    assert told == [
+        {
+            "bridge": "home/iot",
+            "reason": "Forbidden",
+            "error": f"Deployment home/iot-bridge: {error}",
+            "level": "WARNING",
+        }
+        for error in ("deployments.apps is forbidden", "by a quota")
+    ]
+
+
 def test_eventing_that_is_not_installed_is_told() -> None:
     made = world()
     made.refuse["SinkBinding"] = ApiFailure(404, {}, "404 page not found")
