@@ -30,7 +30,7 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
     recorder = Recorder()
     endpoints = [_endpoint(listener, settings) for listener in settings.listen]
     delivery = Delivery(
-        DeliveryLimits(deliveries=settings.limits.deliveries),
+        _delivery_limits(settings),
         overrides=settings.ce_overrides,
         namespace=None if settings.namespace == LOCAL else settings.namespace,
         observe=lambda verdict, seconds: recorder.delivery(verdict._value_, seconds),
@@ -58,7 +58,7 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
 def rebuild(bridge: Bridge, settings: Settings) -> None:
     """Give a bridge that runs what can change while it does (`settings.RELOADED`); nothing that is open is touched."""
     bridge.reroute(_routes(settings))
-    bridge.delivery.limits = replace(bridge.delivery.limits, deliveries=settings.limits.deliveries)
+    bridge.delivery.limits = _delivery_limits(settings)
     for endpoint in bridge.endpoints:
         if isinstance(endpoint, Shell):
             endpoint.limits = _shell_limits(settings)
@@ -81,6 +81,10 @@ def _notice(sink: Sink) -> None:
 def _endpoint(listener: Listener, settings: Settings) -> Endpoint:
     core = listener.protocol(listener.options, os.urandom, listener.name)
     return SHELLS[core.transport](core, listener.name, listener.host, listener.port, _shell_limits(settings))
+
+
+def _delivery_limits(settings: Settings) -> DeliveryLimits:
+    return DeliveryLimits(deliveries=settings.limits.deliveries, held_bytes=settings.limits.held_bytes)
 
 
 def _shell_limits(settings: Settings) -> ShellLimits:

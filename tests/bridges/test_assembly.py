@@ -17,13 +17,13 @@ def test_every_part_is_made_of_the_settings() -> None:
         "mode": "event",
         "http": "127.0.0.1:0",
         "name": "site",
-        "limits": {"deliveries": 7},
+        "limits": {"deliveries": 7, "held_bytes": 8000},
         "routes": [{"name": "doors", "subject": "doors/*", "sink": "http://doors/"}],
     }
     bridge = build(load(flags, {}))
     assert [one.name for one in bridge.endpoints] == ["coap", "mqtt", "udp"]
     assert bridge.endpoints[0].core.settings.ack_delay == 0.5  # type: ignore[attr-defined]
-    assert bridge.delivery.limits.deliveries == 7
+    assert (bridge.delivery.limits.deliveries, bridge.delivery.limits.held_bytes) == (7, 8000)
     [doors], default = bridge.routes._routes, bridge.routes._default
     assert (doors.sink, doors.dead_letter) == (Destination("http://doors/"), Destination("http://dead/"))
     assert (default.sink, default.mode) == (Destination("http://fn/", token_file=OIDC_TOKEN), Mode.EVENT)

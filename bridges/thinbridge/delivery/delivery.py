@@ -46,6 +46,8 @@ class Delivery:
         self.rng = rng
         self.in_flight = 0
         """Events whose verdict is not out; those of `OVERLOADED` never count."""
+        self.held_bytes = 0
+        """What they, and those that are postponed, take together."""
         self.counters: Counter[str] = Counter()
         """Every verdict by its value, every failed attempt by its `Failure`'s name, and `retried`, `stale`,
         `postponed`, `unreadable`, `dead_letters`, `dead_letters_failed`."""
@@ -81,15 +83,18 @@ class Delivery:
         pool = self._pools.get(terms.sink) or self._pool(terms.sink)
         handle = Handle(self, pool, event, terms, deadline, self._over, done)
         limits = self.limits
+        handle.size = size = event.size
         if (
             self._closed
             or self.in_flight >= limits.deliveries
+            or self.held_bytes + size > limits.held_bytes
             or len(pool.waiting) >= limits.waiting
             or deadline <= now
         ):
             self._turn_away(handle, pool, now)
         else:
             self.in_flight += 1
+            self.held_bytes += size
             handle.begin(now)
         return handle
 
@@ -114,6 +119,7 @@ class Delivery:
         postponed, self._postponed = self._postponed, {}
         for handle, timer in postponed.items():
             timer.cancel()
+            self.held_bytes -= handle.size
             handle.done(Answer(Verdict.CANCELLED))
 
     def _start(self) -> None:
@@ -131,13 +137,18 @@ class Delivery:
             answer = Answer(Verdict.CANCELLED)
         elif handle.deadline <= now:
             answer = Answer(Verdict.UNREACHED)
-        elif handle.terms.retries is None and not self.draining and len(self._postponed) < self.limits.postponed:
+        elif handle.terms.retries is None and not self.draining and self._may_wait(handle):
+            self.held_bytes += handle.size
             self._postpone(handle, pool)
             return
         else:
             answer = Answer(Verdict.OVERLOADED, retry_after=self.limits.retry_after)
         self.counters[answer.verdict.value] += 1
         self.loop.call_soon(handle.done, answer)
+
+    def _may_wait(self, handle: Handle) -> bool:
+        limits = self.limits
+        return len(self._postponed) < limits.postponed and self.held_bytes + handle.size <= limits.held_bytes
 
     def _postpone(self, handle: Handle, pool: Pool) -> None:
         """Its device keeps the message until it is answered, so it can wait: refusing it would only bring it back."""
@@ -189,6 +200,7 @@ class Delivery:
 
     def _tell(self, handle: Handle, answer: Answer) -> None:
         self.in_flight -= 1
+        self.held_bytes -= handle.size
         self.counters[answer.verdict._value_] += 1  # `value` is a descriptor in Python, ten times slower
         if self._observe is not None:
             self._observe(answer.verdict, self.loop.time() - handle.since)

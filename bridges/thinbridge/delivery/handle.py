@@ -51,7 +51,7 @@ class Handle:
 
     __slots__ = (
         "_connection", "_office", "_over", "_pool", "_reached", "_renewed", "_timer", "attempts", "deadline",
-        "done", "due", "event", "since", "terms",
+        "done", "due", "event", "since", "size", "terms",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,8 @@ class Handle:
         """How many have begun; a repeat because of a stale connection is not one."""
         self.since = 0.0
         """Loop time of the beginning."""
+        self.size = 0
+        """What its event counts of `DeliveryLimits.held_bytes`; the office's own note."""
         self.due = inf
         """Loop time at which the attempt is ended; `Watch` looks at it."""
         self._connection: Connection | None = None

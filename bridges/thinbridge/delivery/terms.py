@@ -29,11 +29,14 @@ class DeliveryLimits:
     """What all deliveries of a bridge may take together."""
 
     deliveries: int = 4096
-    """Events on their way, those that pause before a retry included; more are `OVERLOADED`. Events of 1 kB take about
-    10 MB; at 1,000 a second it holds a cold start of four seconds."""
+    """Events on their way, those that pause before a retry included; more are `OVERLOADED`. At 1,000 a second it holds
+    a cold start of four seconds."""
     postponed: int = 65_536
     """Events over `deliveries` that wait for their turn since their device keeps them anyway (MQTT QoS 1); more are
-    `OVERLOADED`. Of 1 kB each they take 64 MB: the windows of a thousand devices."""
+    `OVERLOADED`. The windows of a thousand devices."""
+    held_bytes: int = 128 << 20
+    """Bytes of all these events together, about; what comes when there are so many is `OVERLOADED`. An event may be
+    there twice, as itself and as its request: with 256 MiB a pod of 1 GiB has room for its sessions."""
     waiting: int = 2048
     """Events that wait for a connection to one sink; more are `OVERLOADED`, so that a sink that hangs leaves the other
     half of `deliveries` to the others."""

@@ -52,6 +52,10 @@ class Deliveries(Protocol):
         """How many are under way."""
 
     @property
+    def held_bytes(self) -> int:
+        """What they and those that wait for their turn take."""
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """What happened to them, by a fixed name."""
 
@@ -162,6 +166,9 @@ class _BridgeCollector(Collector):
     def _deliveries(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "thinbridge_deliveries_in_flight", "Deliveries under way.", value=self._delivery.in_flight
+        )
+        yield GaugeMetricFamily(
+            "thinbridge_delivery_held_bytes", "What they and those that wait take.", value=self._delivery.held_bytes
         )
         events = CounterMetricFamily(
             "thinbridge_delivery_events", "What happened to deliveries: verdicts, retries, …", labels=["reason"]

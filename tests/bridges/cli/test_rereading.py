@@ -77,7 +77,7 @@ def test_a_config_maps_swap_of_links_is_seen(tmp_path: Path) -> None:
 
 def test_all_that_can_change_does(tmp_path: Path) -> None:
     place, settings, bridge = standing(tmp_path)
-    limits = {"sessions": 3, "connections_per_address": 4, "deliveries": 5, "body": 6}
+    limits = {"sessions": 3, "connections_per_address": 4, "deliveries": 5, "body": 6, "held_bytes": 7}
     write(place.file, mode="event", dead_letter="http://dead/", limits=limits)
     settings = reread(bridge, settings, place)
     route = bridge.routes.match("udp", MESSAGE)
@@ -85,7 +85,7 @@ def test_all_that_can_change_does(tmp_path: Path) -> None:
     [endpoint] = bridge.endpoints
     assert isinstance(endpoint, Shell)
     assert (endpoint.limits.sessions, endpoint.limits.connections_per_address) == (3, 4)
-    assert bridge.delivery.limits.deliveries == 5
+    assert (bridge.delivery.limits.deliveries, bridge.delivery.limits.held_bytes) == (5, 7)
     assert bridge.inbox is not None
     assert bridge.inbox.limits.body == 6
     assert settings.limits.body == 6

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.bridges.delivery.virtual import DEAD, EVENT, OK, SINK, Told, VirtualLoop, about, answer, deliver, play
 
 from thinbridge.delivery import Answer, Delivery, DeliveryLimits, Terms, Verdict
+from thinbridge.events import Event
 from thinbridge.routes import Content
 
 PATIENT = Terms(SINK, retries=None)
@@ -498,7 +499,7 @@ def test_until_its_time_is_up() -> None:
         delivery, told = await _crowd(loop, 5.0)
         assert [(await one.wait()).verdict for one in told[1:]] == [Verdict.UNREACHED] * 2
         await told[0].wait()
-        assert delivery.in_flight == 0
+        assert (delivery.in_flight, delivery.held_bytes) == (0, 0)
         await delivery.close()
 
     play(scene)
@@ -514,11 +515,32 @@ def test_only_so_many_can_wait() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("patient", [True, False])
+def test_only_so_many_bytes_can_be_held(patient: bool) -> None:
+    """In flight or waiting for their turn, whoever keeps them: a sink that hangs must not fill the memory."""
+
+    async def scene(loop: VirtualLoop) -> None:
+        loop.scripts["sink.test"] = iter([[10.0, OK]])
+        large = Event(EVENT.attributes, bytes(10_000))
+        delivery = Delivery(DeliveryLimits(deliveries=1 if patient else 99, held_bytes=2 * large.size), rng=lambda: 0.5)
+        told = [Told(loop) for _ in range(3)]
+        for one in told:
+            delivery.deliver(large, PATIENT if patient else Terms(SINK), loop.time() + 60, one)
+        assert delivery.held_bytes == 2 * large.size
+        assert (await told[2].wait()).verdict is Verdict.OVERLOADED
+        assert [(await one.wait()).verdict for one in told[:2]] == [Verdict.ACCEPTED] * 2
+        assert delivery.held_bytes == 0
+        await delivery.close()
+
+    play(scene)
+
+
 def test_closing_ends_what_waits_for_its_turn() -> None:
     async def scene(loop: VirtualLoop) -> None:
         delivery, told = await _crowd(loop, 60.0)
         await delivery.close()
         assert [(await one.wait()).verdict for one in told] == [Verdict.CANCELLED] * 3
+        assert delivery.held_bytes == 0
 
     play(scene)
 

@@ -28,6 +28,7 @@ class Deliveries:
     """What is read of it."""
 
     in_flight: int = 0
+    held_bytes: int = 0
     counters: Counter[str] = field(default_factory=Counter)
 
 
@@ -42,7 +43,7 @@ def series(shown: CollectorRegistry) -> dict[tuple[str, tuple[tuple[str, str], .
 
 
 def test_every_family() -> None:
-    endpoint, deliveries, recorder = Endpoint("coap", "coap", 3), Deliveries(2), Recorder()
+    endpoint, deliveries, recorder = Endpoint("coap", "coap", 3), Deliveries(2, 4096), Recorder()
     endpoint.counters["amplification"] = 5
     deliveries.counters["retried"] = 7
     recorder.message("coap", Outcome.ACCEPTED.value)
@@ -60,6 +61,7 @@ def test_every_family() -> None:
         "accepted": 1, "pending": 0, "refused": 0, "overloaded": 0, "unknown": 0, "bad_gateway": 1,
     }  # fmt: skip
     assert found["thinbridge_deliveries_in_flight", ()] == 2
+    assert found["thinbridge_delivery_held_bytes", ()] == 4096
     assert found["thinbridge_delivery_events_total", (("reason", "retried"),)] == 7
     assert found["thinbridge_delivery_seconds_count", (("verdict", "accepted"),)] == 1
     assert found["thinbridge_delivery_seconds_sum", (("verdict", "accepted"),)] == 0.004
