@@ -259,6 +259,16 @@ class Cluster:
         return client.ApiClient(settings)
 
 
+def same_quantity(one: object, other: object) -> bool:
+    """Whether two amounts of a resource are the same however they are written; what is no quantity is none's same."""
+    from kubernetes.utils.quantity import parse_quantity
+
+    try:
+        return one == other or bool(parse_quantity(one) == parse_quantity(other))  # type: ignore[no-untyped-call]
+    except ValueError:
+        return False
+
+
 def _segment(text: str) -> str:
     """One segment of a path, whatever people call their things: a slash adds none, and `..` takes none away."""
     return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe=":")

@@ -169,7 +169,7 @@ def _container(plan: Plan, image: str) -> Object:
         "ports": [*ports, {"name": HTTP_PORT_NAME, "containerPort": HTTP_PORT, "protocol": "TCP"}],
         "livenessProbe": _probe("/health/live", periodSeconds=10, failureThreshold=3),
         "readinessProbe": _probe("/health/ready", periodSeconds=2, failureThreshold=3),
-        "resources": plan.spec.get("resources") or RESOURCES,
+        "resources": _resources(plan),
         "terminationMessagePolicy": "FallbackToLogsOnError",  # its last line says what to mend; the status shows it
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -178,6 +178,12 @@ def _container(plan: Plan, image: str) -> Object:
         },
         "volumeMounts": [{"name": "config", "mountPath": CONFIG_DIR, "readOnly": True}],
     }
+
+
+def _resources(plan: Plan) -> Object:
+    """Without what is empty: the API server leaves it out, so it would seem to be missing for ever."""
+    given = plan.spec.get("resources") or RESOURCES
+    return {key: dict(amounts) for key, amounts in given.items() if amounts}
 
 
 def _listeners(plan: Plan) -> list[Listener]:

@@ -13,10 +13,11 @@ from thinbridge.errors import SettingsError, ThinbridgeError
 from thinbridge.telemetry import fields
 from thinbridge_knative import resource
 from thinbridge_knative.addressable import Unresolved, resolve
+from thinbridge_knative.controller.comparison import differs
 from thinbridge_knative.controller.world import World
 from thinbridge_knative.failures import ApiFailure
 from thinbridge_knative.objects import objects
-from thinbridge_knative.resource import API_VERSION, APPLIED, KIND, READY
+from thinbridge_knative.resource import API_VERSION, KIND, READY
 from thinbridge_knative.spec import Plan, read
 from thinbridge_knative.status import Problem, Seen, status
 
@@ -127,23 +128,6 @@ class Reconciler:
     def _tell(self, bridge: Object, told: Mapping[str, Any]) -> None:
         meta = {key: bridge["metadata"][key] for key in ("name", "namespace")}
         self._world.apply_status({"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "status": told})
-
-
-def differs(wanted: Object, live: Object) -> bool:
-    """Whether a field that we own is not as wanted, or one is there that we no longer want (the digest tells)."""
-    said = (live["metadata"].get("annotations") or {}).get(APPLIED)
-    return said != wanted["metadata"]["annotations"][APPLIED] or not holds(live, wanted)
-
-
-def holds(live: Any, wanted: Any) -> bool:
-    """Whether everything that is wanted is there; what else is there is somebody else's."""
-    if isinstance(wanted, Mapping):
-        return isinstance(live, Mapping) and all(
-            key in live and holds(live[key], value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        return isinstance(live, list) and all(any(holds(one, item) for one in live) for item in wanted)
-    return bool(live == wanted)
 
 
 def _log(bridge: Object, problem: Problem) -> None:

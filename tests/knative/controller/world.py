@@ -52,6 +52,7 @@ class FakeWorld:
         _merge(live, body)
         if body["kind"] == "Deployment":
             self.inject(live)
+            self.normalise(live)
         live["metadata"]["generation"] += live.get("spec") != before
         self.said[key] = deepcopy(body)
         return deepcopy(live)
@@ -69,6 +70,15 @@ class FakeWorld:
         [container] = deployment["spec"]["template"]["spec"]["containers"]
         if not any(one["name"] == "K_SINK" for one in container["env"]):
             container["env"].append({"name": "K_SINK", "value": "http://thermostat/"})
+
+    def normalise(self, deployment: Object) -> None:
+        """The API server writes quantities its own way, and leaves out what is empty."""
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        container["resources"] = {
+            key: {name: {"1024Mi": "1Gi", 1: "1"}.get(amount, amount) for name, amount in amounts.items()}
+            for key, amounts in container["resources"].items()
+            if amounts
+        }
 
     def settle(self, namespace: str = "home", name: str = "iot-bridge") -> None:
         """Knative and Kubernetes have done their part."""
