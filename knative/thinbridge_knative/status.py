@@ -7,12 +7,13 @@ Ready           both, and the spec can be used
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from thinbridge import contract
 from thinbridge_knative import resource
 from thinbridge_knative.objects import HOST_NETWORK, exposure, port_name
-from thinbridge_knative.resource import DEPLOYED, READY, SINK_PROVIDED
+from thinbridge_knative.resource import CONTROLLER, DEPLOYED, READY, SINK_PROVIDED
 from thinbridge_knative.spec import Plan
 
 Object = Mapping[str, Any]
@@ -22,6 +23,9 @@ STUCK: Final = (
     *("CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
 )
 """Why a container waits, where waiting alone won't help."""
+
+SETTLED: Final = 10
+"""Seconds in which Knative has looked for a sink that was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,11 @@ class Seen:
     services: Sequence[Object] = ()
     pods: Sequence[Object] = field(default=())
 
+    @property
+    def alive(self) -> list[Object]:
+        """Pods that are not on their way out."""
+        return [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -64,7 +73,7 @@ def status(bridge: Object, plan: Plan | Problem, seen: Seen, now: str) -> dict[s
         seen: what is there of it.
         now: RFC 3339, the time of whatever changed.
     """
-    sink, deployed = _sink_provided(seen.binding), _deployed(seen)
+    sink, deployed = _sink_provided(seen.binding, now), _deployed(seen)
     conditions = [_ready(plan, sink, deployed), sink, deployed]
     meta, found = bridge["metadata"], (seen.binding or {}).get("status") or {}
     return {
@@ -106,18 +115,35 @@ def _ready(plan: Plan | Problem, sink: Condition, deployed: Condition) -> Condit
     return Condition(READY, "True")
 
 
-def _sink_provided(binding: Object | None) -> Condition:
-    """As the SinkBinding has it. What it says of an older sink counts for nothing, but for a failure: a binding that
-    has never been well says no generation.
-    """
+def _sink_provided(binding: Object | None, now: str) -> Condition:
+    """As the SinkBinding has it. What it says of an older sink counts for nothing."""
     if binding is None:
         return Condition(SINK_PROVIDED, "Unknown", "NoSinkBinding", "the SinkBinding is not made yet")
     found = binding.get("status") or {}
     current = found.get("observedGeneration", 0) >= binding["metadata"].get("generation", 0)
     told = next((one for one in found.get("conditions") or () if one["type"] == SINK_PROVIDED), None)
-    if told is None or not (current or told["status"] == "False"):
+    if told is None or not (current or _fails(binding, told, now)):
         return Condition(SINK_PROVIDED, "Unknown", "Resolving", "Knative has not looked for the sink yet")
     return Condition(SINK_PROVIDED, told["status"], told.get("reason", ""), told.get("message", ""))
+
+
+def _fails(binding: Object, told: Object, now: str) -> bool:
+    """Whether the sink as it is now fails. A binding observes a generation only when it is well (`psbinding` of
+    knative.dev/pkg), so it goes by time: a failure counts that was told since our last word, or, as the same failure
+    again is not told anew, that still stands when Knative must have looked.
+    """
+    ours = [
+        one.get("time", "")
+        for one in binding["metadata"].get("managedFields") or ()
+        if one.get("manager") == CONTROLLER
+    ]
+    word = max(ours, default="")
+    since = told.get("lastTransitionTime", now)
+    return told["status"] == "False" and (since >= word or _seconds(word, now) >= SETTLED)
+
+
+def _seconds(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
 def _deployed(seen: Seen) -> Condition:
@@ -125,18 +151,29 @@ def _deployed(seen: Seen) -> Condition:
     if deployment is None:
         return Condition(DEPLOYED, "Unknown", "NoDeployment", "the Deployment is not made yet")
     wanted = deployment["spec"].get("replicas", 1)
-    if stuck := _stuck(seen.pods):
-        return Condition(DEPLOYED, "False", *stuck)
-    if refused := _failure(deployment):
-        return Condition(DEPLOYED, "False", *refused)
     counts = {key: _count(deployment, key) for key in ("updatedReplicas", "availableReplicas", "replicas")}
     looked = _count(deployment, "observedGeneration") >= deployment["metadata"].get("generation", 0)
+    pods = _latest(seen.alive) if looked and counts["updatedReplicas"] else []
+    if looked and (refused := _stuck(pods) or _failure(deployment)):
+        return Condition(DEPLOYED, "False", *refused)
     if looked and all(count == wanted for count in counts.values()):
         return Condition(DEPLOYED, "True")
-    if homeless := _unschedulable(seen.pods):  # time may heal it: a node with room, or whose ports are free
+    if homeless := _unschedulable(pods):  # time may heal it: a node with room, or whose ports are free
         return Condition(DEPLOYED, "Unknown", "Unschedulable", homeless)
     ready = min(counts["availableReplicas"], counts["updatedReplicas"])
     return Condition(DEPLOYED, "Unknown", "Deploying", f"{ready} of {wanted} pods are up to date and ready")
+
+
+def _latest(pods: Sequence[Object]) -> list[Object]:
+    """Pods of the newest template, which alone say how it does: one that never started stays beside them until they
+    are ready, and its failure may be what was just mended.
+    """
+    newest = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), default=None)
+    return [pod for pod in pods if newest and _template(pod) == _template(newest)]
+
+
+def _template(pod: Object) -> str | None:
+    return (pod["metadata"].get("labels") or {}).get("pod-template-hash")
 
 
 def _stuck(pods: Iterable[Object]) -> tuple[str, str] | None:
@@ -215,7 +252,7 @@ def _outside(plan: Plan, seen: Seen, port: str) -> list[str]:
 
 def _nodes(seen: Seen) -> list[str]:
     """Nodes that have a pod: a node port answers there whatever the traffic policy is."""
-    return sorted({host for pod in seen.pods if (host := (pod.get("status") or {}).get("hostIP"))})
+    return sorted({host for pod in seen.alive if (host := (pod.get("status") or {}).get("hostIP"))})
 
 
 def _bracketed(host: str) -> str:

@@ -79,6 +79,25 @@ def test_a_sink_that_is_not_there_is_told_in_knatives_words() -> None:
     assert made["Ready"] == ("False", "NoAddressable", "not found")
 
 
+def failed(since: str, applied: str, now: str) -> tuple[str, str]:
+    """SinkProvided of a binding that failed `since`, whose sink was `applied` by the controller, as seen `now`."""
+    found = binding("False", observed=0, reason="NoAddressable", message="nobody not found", lastTransitionTime=since)
+    found["metadata"]["managedFields"] = [
+        {"manager": "thinbridge-controller", "operation": "Apply", "time": applied},
+        {"manager": "controller", "operation": "Update", "time": "2027-01-01T00:00:00Z"},
+    ]
+    told = conditions(status(bridge(), plan(), Seen(found, deployment()), now))["SinkProvided"]
+    return told[:2]
+
+
+def test_a_failure_of_an_older_sink_is_not_told_of_the_new_one() -> None:
+    old, change = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+    assert failed(old, change, "2026-01-01T00:01:09Z") == ("Unknown", "Resolving")
+    assert failed(change, change, "2026-01-01T00:01:09Z") == ("False", "NoAddressable")
+    # The same failure again is not told anew: it counts when Knative has had time to look.
+    assert failed(old, change, "2026-01-01T00:01:10Z") == ("False", "NoAddressable")
+
+
 def test_pods_that_are_on_their_way_are_counted() -> None:
     assert seen(deployment=deployment(available=0))["Deployed"] == (
         "Unknown",
@@ -101,6 +120,34 @@ def test_a_pod_that_never_starts_says_why(found: dict[str, Any], expected: tuple
     reason, words = expected
     made = seen(deployment=deployment(available=0), pods=[pod(), found])
     assert made["Deployed"] == made["Ready"] == ("False", reason, f"pod iot-1, image bridge:1: {words}")
+
+
+def made(pod: dict[str, Any], template: str, when: str = "", **more: Any) -> dict[str, Any]:
+    return pod | {
+        "metadata": {"name": "iot-1", "labels": {"pod-template-hash": template}, "creationTimestamp": when} | more
+    }
+
+
+STUCK = waiting("ImagePullBackOff", "no such host")
+
+
+@pytest.mark.parametrize(
+    ("counts", "pods"),
+    [
+        ({"observedGeneration": 1}, [made(STUCK, "old")]),  # the Deployment does not know the new template yet
+        ({"updated": 0}, [made(STUCK, "old")]),  # and has made no pod of it yet
+        ({"total": 2}, [made(STUCK, "old", "1"), made(waiting("ContainerCreating"), "new", "2")]),
+        ({"total": 2}, [made(STUCK, "new", deletionTimestamp="now")]),
+        ({"observedGeneration": 1, "conditions": [{"type": "ReplicaFailure", "status": "True"}]}, []),
+    ],
+)
+def test_what_an_older_template_failed_of_is_not_told_of_the_new_one(counts: Any, pods: Any) -> None:
+    assert seen(deployment=deployment(available=0, **counts), pods=pods)["Deployed"][:2] == ("Unknown", "Deploying")
+
+
+def test_all_pods_of_the_new_template_count() -> None:
+    pods = [made(STUCK, "new", "2"), made(pod(), "new", "3"), made(pod(), "old", "1")]
+    assert seen(deployment=deployment(available=0, total=3), pods=pods)["Deployed"][1] == "ImagePullBackOff"
 
 
 def test_a_pod_that_is_being_made_is_not_stuck() -> None:
@@ -182,7 +229,8 @@ def test_a_node_port_is_reached_at_nodes_with_a_pod() -> None:
 
 
 def test_the_nodes_own_port_is_reached_there() -> None:
-    assert urls("HostNetwork", pods=[pod()]) == [INSIDE, "udp://10.0.0.7:9000"]
+    leaving = made(pod("10.0.0.8"), "new", deletionTimestamp="now")
+    assert urls("HostNetwork", pods=[pod(), leaving]) == [INSIDE, "udp://10.0.0.7:9000"]
 
 
 def test_a_load_balancer_has_an_address_or_a_name_once_it_is_there() -> None:
