@@ -73,10 +73,10 @@ class MQTTSettings:
     """Seconds for which an exchange in mode `later` stays open; as long as a delivery tries (`retry_for`)."""
     on_refused: str = "ack"
     """What a 3.1.1 device hears when the function refuses its message: `ack`, a PUBACK (the function saw it), or
-    `close`, which makes clients try again."""
+    `close`, which makes clients send it again, and the bridge try it again."""
     structured_311: bool = False
     """Read 3.1.1 payloads as CloudEvents in JSON (CloudEvents MQTT binding §3.2): 3.1.1 has no content type, so
-    a listener must say that its devices send nothing else."""
+    a listener must say that its devices send them. What is none is a plain message: 3.1.1 has no way to refuse it."""
 
     def __post_init__(self) -> None:
         """Check what MQTT itself bounds."""

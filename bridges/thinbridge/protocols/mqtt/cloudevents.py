@@ -107,6 +107,19 @@ def _read_binary(message: Message, users: Iterable[tuple[str, str]]) -> list[tup
     return others
 
 
+def structured_or_plain(publish: Publish) -> Message:
+    """A 3.1.1 PUBLISH of a listener that reads payloads as events: what is none, or a forged one, is a plain message.
+
+    3.1.1's PUBACK can't say no: refused, the message would be acknowledged, and neither sink nor dead letter saw it.
+    """
+    message = plain(publish)
+    try:
+        read_structured(message)
+    except DecodeError:
+        return plain(publish)
+    return message
+
+
 def read_structured(message: Message) -> None:
     """Structured mode (§3.2), JSON: the payload is the whole event.
 

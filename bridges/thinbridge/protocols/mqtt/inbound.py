@@ -49,10 +49,11 @@ class Exchange:
         self.key = b""
         """The use of the packet identifier: the event's `id` is made from it."""
         self.digest = 0
-        """Of topic and payload: tells a resend from a new message of a device that has lost its memory."""
+        """Of topic and payload: tells a resend from a new message of a device that has lost its memory. 0: of a message
+        that was no valid one, which is read anew on another connection."""
         self.reason = OPEN
         self.tried = False
-        """It was withheld once: its key stays."""
+        """It was withheld, and is tried again: its key stays."""
         self.here = False
         """This connection has sent it, so this connection gets the PUBACK."""
         self.deadline = 0.0

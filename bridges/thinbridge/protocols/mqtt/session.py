@@ -308,7 +308,7 @@ class MQTTSession(Session):
             return
         if connection.v5 and window.full():
             raise DecodeError("receive_maximum", reasons.RECEIVE_MAXIMUM)
-        if used is not None and used.reason != WITHHELD:
+        if used is not None and not self._withholds(connection, used):
             self._protocol.counters["duplicates"] += 1
             self._arrived(connection, used, None)
             return
@@ -316,14 +316,16 @@ class MQTTSession(Session):
             message = self._read(connection, publish)
         except DecodeError as refusal:
             self._protocol.counters[refusal.reason] += 1
-            exchange = used or Exchange(1)
-            exchange.packet_id, exchange.digest, exchange.reason = publish.packet_id, digest, refusal.code
+            exchange = Exchange(1)  # without a digest: looked at anew on another connection, which may be 3.1.1
+            exchange.packet_id, exchange.reason = publish.packet_id, refusal.code
             self._arrived(connection, exchange, None)
             return
         exchange = self._begin(used or Exchange(1), topic, message)
         if used is None:
             exchange.packet_id, exchange.digest = publish.packet_id, digest
             exchange.key = self._key + publish.packet_id.to_bytes(2) + exchange.number.to_bytes(6)
+        else:
+            used.tried = True
         self._arrived(connection, exchange, _inbound(exchange, topic, message))
 
     def _arrived(self, connection: Connection, exchange: Exchange, inbound: Inbound | None) -> None:
@@ -346,10 +348,9 @@ class MQTTSession(Session):
     def _read(self, connection: Connection, publish: Publish) -> cloudevents.Message:
         if publish.properties:
             return cloudevents.read(publish)
-        message = cloudevents.plain(publish)
         if self._protocol.settings.structured_311 and not connection.v5:
-            cloudevents.read_structured(message)
-        return message
+            return cloudevents.structured_or_plain(publish)
+        return cloudevents.plain(publish)
 
     def _on_puback(self, connection: Connection, first: int, body: bytes, now: float) -> None:
         packet_id, reason = codec.decode_puback(body, connection.v5)
@@ -429,20 +430,24 @@ class MQTTSession(Session):
         connection, outcome = self._connection, reply.outcome
         if outcome in (Outcome.ACCEPTED, Outcome.PENDING):
             exchange.reason = reasons.SUCCESS
-        elif outcome is Outcome.REFUSED and not self._closes_on_refusal():
-            exchange.reason = reasons.refused(reply.status)
         else:
-            exchange.reason, exchange.tried = WITHHELD, True
-            if connection is not None and exchange.here:
-                self._fail(reasons.SHUTTING_DOWN if self._draining else reasons.QUOTA, "withheld", now)
+            exchange.reason = reasons.refused(reply.status) if outcome is Outcome.REFUSED else WITHHELD
+        if connection is None:
             return
-        if connection is not None:
+        if exchange.reason == reasons.SUCCESS or not self._withholds(connection, exchange):
             self._acknowledge(connection)
+        elif exchange.here:
+            self._fail(reasons.SHUTTING_DOWN if self._draining else reasons.QUOTA, "withheld", now)
 
-    def _closes_on_refusal(self) -> bool:
-        """3.1.1 has no PUBACK that says no; the listener says what to do instead."""
-        connection = self._connection
-        return connection is not None and not connection.v5 and self._protocol.settings.on_refused == "close"
+    def _withholds(self, connection: Connection, exchange: Exchange) -> bool:
+        """Whether it gets no PUBACK on this connection; the device's next resend is tried again.
+
+        3.1.1 has no PUBACK that says no; the listener says what to do instead. A refusal may have come while the device
+        was away, so it is the connection that is asked for the PUBACK, not the one that the message came by.
+        """
+        if exchange.reason >= reasons.FAILURE:
+            return not connection.v5 and self._protocol.settings.on_refused == "close"
+        return exchange.reason == WITHHELD
 
     def _acknowledge(self, connection: Connection) -> None:
         """Send the PUBACKs that are due; let in what waited for room."""

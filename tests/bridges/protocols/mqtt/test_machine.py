@@ -17,9 +17,12 @@ class Machine(RuleBasedStateMachine):
 
     line: Line | None = None
 
-    @initialize(version=st.sampled_from((V311, V5)), window=st.integers(1, 4))
-    def begin(self, version: int, window: int) -> None:
-        self.bench = Bench(window=window, held=1)
+    @initialize(
+        version=st.sampled_from((V311, V5)), window=st.integers(1, 4), on_refused=st.sampled_from(("ack", "close"))
+    )
+    def begin(self, version: int, window: int, on_refused: str) -> None:
+        self.bench = Bench(window=window, held=1, on_refused=on_refused)
+        self.closes = version == V311 and on_refused == "close"
         values = {properties.SESSION_EXPIRY: 1000} if version == V5 else {}
         self.client = Client(Connect("dev", version, clean=False, properties=values))
         self.v5, self.window = version == V5, window
@@ -49,6 +52,7 @@ class Machine(RuleBasedStateMachine):
         for packet_id, reason in self.client.acknowledged:
             data = self.sent.pop(packet_id)
             assert data in (self.accepted if reason == 0 else self.refused) or not self.v5
+            assert data in self.accepted or not self.closes, "a PUBACK for what was refused"
             assert data in self.accepted | self.refused, "a PUBACK without an answer"
         self.client.acknowledged.clear()
         for number in range(self.seen, len(self.bench.inbound)):
@@ -104,7 +108,7 @@ class Machine(RuleBasedStateMachine):
         data = self.bench.messages[number].data
         if outcome in (Outcome.ACCEPTED, Outcome.PENDING):
             self.accepted.add(data)
-        elif outcome is Outcome.REFUSED:
+        elif outcome is Outcome.REFUSED and not self.closes:
             self.refused.add(data)
         else:
             self.failed.add(data)

@@ -153,6 +153,57 @@ def test_311_has_no_word_for_a_refusal() -> None:
         assert said(line) == "4003000183"
 
 
+def test_a_refusal_that_came_while_a_311_device_was_away() -> None:
+    for setting in ("ack", "close"):
+        bench = Bench(on_refused=setting)
+        line = bench.persistent(version=V311)
+        line.publish()
+        line.cut()
+        bench.answer(reply=refused(400))
+        again = bench.persistent(version=V311)
+        again.publish(dup=True)
+        if setting == "ack":
+            assert (said(again), len(bench.messages)) == ("40020001", 1)
+            continue
+        first, retried = bench.messages  # closing without trying again would go round and round
+        assert retried.repeat_key == first.repeat_key
+        bench.answer(reply=refused(400))
+        assert (said(again), again.closed) == ("", True)
+        third = bench.persistent(version=V311)
+        third.publish(dup=True)
+        bench.answer()
+        assert said(third) == "40020001"
+        bench.check()
+
+
+@pytest.mark.parametrize(("version", "word", "deliveries"), [(V311, "", 3), (V5, "4003000283", 2)])
+def test_a_refusal_is_told_as_the_next_connection_can(version: int, word: str, deliveries: int) -> None:
+    bench = Bench(on_refused="close")
+    line = bench.persistent()
+    line.publish(packet_id=1)
+    line.publish(packet_id=2)
+    bench.answer(1, refused(400))  # its PUBACK waits for the first one's (MQTT-4.6.0-2)
+    line.cut()
+    again = bench.persistent(version=version)
+    again.publish(packet_id=2, dup=True)
+    assert said(again) == word
+    assert len(bench.messages) == deliveries
+
+
+def test_a_message_that_was_no_valid_one_is_read_anew_by_311() -> None:
+    bench = Bench()
+    line = bench.persistent()
+    line.publish(packet_id=1)
+    line.publish(packet_id=2, values={properties.CONTENT_TYPE: "application/cloudevents+json"})
+    assert said(line) == ""  # its PUBACK 0x99 waits for the first one
+    line.cut()
+    old = bench.persistent(version=V311)
+    old.publish(packet_id=2, dup=True)
+    assert len(bench.messages) == 2
+    bench.answer()
+    assert said(old) == "40020002"
+
+
 def test_a_resend_is_absorbed() -> None:
     bench = Bench()
     line = bench.persistent()
@@ -311,6 +362,32 @@ def test_311_payloads_are_opaque() -> None:
     bench = Bench()
     bench.connect(version=V311).publish(data=b'{"specversion":"1.0"}')
     assert bench.messages[0].event is None
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"21.5",
+        b'{"t":21.5}',
+        b'{"specversion":"1.0","id":"7","source":"/dev","type":"dev.thinbridge.x","datacontenttype":"a/b","data":"1"}',
+        b'{"specversion":"1.0","id":"7","source":"/apis/v1/namespaces/a/bridges/b","type":"a.b","data":1}',
+    ],
+)
+def test_what_is_no_event_of_a_311_device_is_a_plain_message(data: bytes, qos: int) -> None:
+    bench = Bench(structured_311=True)
+    line = bench.connect(version=V311)
+    line.publish(data=data, qos=qos, packet_id=qos)
+    [inbound] = bench.messages  # 3.1.1 can't say no, so a PUBACK without a delivery would lose it
+    assert (inbound.type, inbound.event, inbound.content_type, inbound.data) == (
+        contract.MQTT_MESSAGE,
+        None,
+        None,
+        data,
+    )
+    bench.answer()
+    assert said(line) == ("40020001" if qos else "")
+    assert not bench.protocol.counters
 
 
 @pytest.mark.parametrize("qos", [0, 1])
