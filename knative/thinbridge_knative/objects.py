@@ -167,8 +167,7 @@ def _container(plan: Plan, image: str) -> Object:
         "args": ["run", "--config", f"{CONFIG_DIR}/{CONFIG_FILE}", "--sink-from-binding"],
         "env": [_downward("POD_IP", "status.podIP"), _downward("POD_NAMESPACE", "metadata.namespace")],
         "ports": [*ports, {"name": HTTP_PORT_NAME, "containerPort": HTTP_PORT, "protocol": "TCP"}],
-        "livenessProbe": _probe("/health/live", periodSeconds=10, failureThreshold=3),
-        "readinessProbe": _probe("/health/ready", periodSeconds=2, failureThreshold=3),
+        **_probes(),
         "resources": _resources(plan),
         "terminationMessagePolicy": "FallbackToLogsOnError",  # its last line says what to mend; the status shows it
         "securityContext": {
@@ -193,6 +192,19 @@ def _listeners(plan: Plan) -> list[Listener]:
 
 def _downward(name: str, path: str) -> Object:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _probes() -> Object:
+    """A start on a busy node is no hang: it may take two minutes. After it, half a minute without an answer is one.
+
+    A bridge is NotReady no sooner than that: by itself it is so before its start alone (ARCHITECTURE.md, rule 6), so a
+    probe that fails means that it gets no CPU, and kube-proxy would flush its UDP flows with the answers that it owes.
+    """
+    return {
+        "startupProbe": _probe("/health/live", periodSeconds=1, failureThreshold=120),
+        "livenessProbe": _probe("/health/live", periodSeconds=10, failureThreshold=3),
+        "readinessProbe": _probe("/health/ready", periodSeconds=2, failureThreshold=15),
+    }
 
 
 def _probe(path: str, **times: int) -> Object:

@@ -78,6 +78,12 @@ def test_the_controller_is_nobody_in_particular() -> None:
     assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
 
 
+def test_a_busy_node_does_not_end_the_controller() -> None:
+    (deployment,) = named("Deployment", INSTALL).values()
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {container[f"{kind}Probe"]["timeoutSeconds"] for kind in ("liveness", "readiness")} == {5}
+
+
 def test_the_controller_gets_no_more_than_it_needs() -> None:
     rules = named("ClusterRole", INSTALL)[resource.CONTROLLER]["rules"]
     granted = {

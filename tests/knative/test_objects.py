@@ -93,6 +93,20 @@ def test_a_pod_may_do_nothing_but_its_work() -> None:
     assert "hostNetwork" not in spec
 
 
+def patience(probe: dict[str, Any]) -> int:
+    """Seconds without an answer that a pod may take."""
+    return int(probe["periodSeconds"] * probe["failureThreshold"])
+
+
+def test_a_busy_bridge_keeps_its_flows_and_a_slow_start_is_no_hang() -> None:
+    [container] = pod()["containers"]
+    startup, live, ready = (container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness"))
+    assert startup["httpGet"] == live["httpGet"]  # the start is over though it waits for its sink
+    assert patience(startup) >= 120
+    assert patience(ready) >= patience(live) >= 30
+    assert min(probe["timeoutSeconds"] for probe in (startup, live, ready)) >= 2
+
+
 def test_what_the_spec_says_of_pods_is_taken() -> None:
     spec = deployment(replicas=3, image="mine:2", resources={"limits": {"memory": "2Gi"}}, routes=[{"timeout": 100}])
     [container] = spec["template"]["spec"]["containers"]
