@@ -1,12 +1,10 @@
 """The owner of sessions: what a datagram shell and a stream shell have in common.
 
 An owner does the same things after *any* call into a session: take its events, send its data, arm its timer, look
-whether it is over. `_service` is that, once, for everybody. One heap of timers serves all sessions of an endpoint.
+whether it is over. `_service` is that, once, for everybody.
 """
 
 import asyncio
-import heapq
-import itertools
 import os
 import socket
 from abc import abstractmethod
@@ -14,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
-from typing import Any
 
 from thinbridge.errors import ListenError
 from thinbridge.protocols.base import (
@@ -34,6 +31,7 @@ from thinbridge.protocols.base import (
     Session,
     Woke,
 )
+from thinbridge.shells.timers import WHEN, Timers
 
 Network = IPv4Network | IPv6Network
 
@@ -76,11 +74,9 @@ class Shell(Endpoint):
         self.protocol = protocol.name
         self.host, self.port = host, port
         self.limits = limits or ShellLimits()
-        self._live: dict[Session, float | None] = {}  # → when its timer is armed
+        self._live: dict[Session, None] = {}
         self._pushes: dict[tuple[Session, int], Callable[[PushResult], None]] = {}
-        self._timers: list[tuple[float, int, Session]] = []
-        self._alarm: asyncio.TimerHandle | None = None
-        self._order = itertools.count()  # a heap never compares sessions
+        self._timers = Timers(self._ring)
         self._on_event: OnEvent
         self._loop: asyncio.AbstractEventLoop
         self._trust: dict[str, bool] = {}
@@ -150,8 +146,7 @@ class Shell(Endpoint):
         for session in list(self._live):
             session.close("shutdown", now)
             self._service(session, now)
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._timers.stop()
         await self._close_sockets()
 
     @abstractmethod
@@ -185,9 +180,13 @@ class Shell(Endpoint):
         self._flow(session)
         when = session.next_timer()
         if when is not None:
-            armed = self._live.get(session)
-            if armed is None or when < armed:  # a later timer waits for the armed one to come and look again
-                self._arm(session, max(when, now + RESOLUTION))
+            armed = self._timers.armed.get(session)
+            if armed is None or when < armed[WHEN]:  # a later timer waits for the armed one to come and look again
+                self._timers.arm(session, max(now + RESOLUTION, when))  # in this order NaN, no time at all, is at once
+
+    def _ring(self, session: Session, now: float) -> None:
+        session.handle_timer(now)
+        self._service(session, now)
 
     def _evict(self, candidates: Iterable[Session], now: float) -> bool:
         """Make room: the first of the candidates goes whose end breaks no promise."""
@@ -201,7 +200,7 @@ class Shell(Endpoint):
 
     def _adopt(self, session: Session) -> None:
         """Own a new session."""
-        self._live.setdefault(session, None)
+        self._live[session] = None
 
     def _hand_over(self, session: Session, event: Handover, now: float) -> None:
         """A path changes hands; only streams have that."""
@@ -211,8 +210,10 @@ class Shell(Endpoint):
         """Stop or go on reading as the session says; only streams can."""
 
     def _forget(self, session: Session) -> None:
-        if self._live.pop(session, _MISSING) is _MISSING:
+        if session not in self._live:
             return
+        del self._live[session]
+        self._timers.disarm(session)
         for key in [key for key in self._pushes if key[0] is session]:
             self._pushes.pop(key)(PushResult.GONE)
         self._on_event(self, session, Closed())
@@ -225,34 +226,6 @@ class Shell(Endpoint):
                 self._trust.clear()
             known = self._trust[host] = any(_plain(host) in network for network in self.limits.trusted)
         return known
-
-    # --- Timers -----------------------------------------------------------------------------------------------
-
-    def _arm(self, session: Session, when: float) -> None:
-        self._live[session] = when
-        heapq.heappush(self._timers, (when, next(self._order), session))
-        if self._alarm is None or when < self._alarm.when():
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm = self._loop.call_at(when, self._ring)
-
-    def _ring(self) -> None:
-        """Serve all timers that are due, then set the alarm for the next."""
-        self._alarm = None
-        now = self._loop.time()
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            when, _, session = heapq.heappop(timers)
-            if self._live.get(session) != when:
-                continue  # over, or armed anew since
-            self._live[session] = None
-            session.handle_timer(now)
-            self._service(session, now)
-        if timers and self._alarm is None:
-            self._alarm = self._loop.call_at(timers[0][0], self._ring)
-
-
-_MISSING: Any = object()
 
 
 def _plain(host: str) -> IPv4Address | IPv6Address:
