@@ -16,7 +16,7 @@ from thinbridge.protocols.base import Transport
 from thinbridge.settings import RELOADED, Listener
 from thinbridge_knative import resource
 from thinbridge_knative.resource import API_VERSION, BINDING_LABEL, CONFIG_DIR, CONFIG_FILE, HTTP_PORT, HTTP_PORT_NAME
-from thinbridge_knative.spec import Plan
+from thinbridge_knative.spec import HOST_NETWORK, ROOTS, Plan
 
 Object = dict[str, Any]
 
@@ -31,7 +31,7 @@ sessions, the default of `limits.sessions`."""
 USER: Final = 65532
 """Nobody in particular, as in the image."""
 
-LOAD_BALANCER, HOST_NETWORK = "LoadBalancer", "HostNetwork"
+LOAD_BALANCER: Final = "LoadBalancer"
 
 
 def objects(plan: Plan, image: str) -> list[Object]:
@@ -52,11 +52,6 @@ def objects(plan: Plan, image: str) -> list[Object]:
 def digest(value: Any) -> str:
     """A short name for a value: equal for equal values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def exposure(plan: Plan) -> str:
-    """How devices reach it."""
-    return str((plan.spec.get("expose") or {}).get("type") or "ClusterIP")
 
 
 def port_name(listener: Listener) -> str:
@@ -105,7 +100,7 @@ def _sink_binding(plan: Plan) -> Object:
 
 
 def _deployment(plan: Plan, image: str) -> Object:
-    host = exposure(plan) == HOST_NETWORK
+    host = plan.exposure == HOST_NETWORK
     template = {
         "metadata": {
             "labels": resource.labels(plan.name),
@@ -143,7 +138,7 @@ def _pod(plan: Plan, image: str, host: bool) -> Object:
             "runAsUser": USER,
             "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
-            **({} if host else _low_ports(plan)),
+            **_low_ports(plan),
         },
         **({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if host else {}),
     }
@@ -151,7 +146,7 @@ def _pod(plan: Plan, image: str, host: bool) -> Object:
 
 def _low_ports(plan: Plan) -> Object:
     """Let nobody in particular bind a port below 1024, in the pod's own network: a sysctl that every cluster allows."""
-    if all(listener.port >= 1024 for listener in plan.settings.listen):
+    if all(listener.port >= ROOTS for listener in plan.settings.listen):
         return {}
     return {"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]}
 
@@ -219,7 +214,7 @@ def _services(plan: Plan) -> list[Object]:
     """One with all listeners for the cluster (and the nodes), one without an address for the pods' own; and, for load
     balancers, one a transport: few providers take UDP and TCP in one.
     """
-    kind, listeners = exposure(plan), _listeners(plan)
+    kind, listeners = plan.exposure, _listeners(plan)
     inside = "NodePort" if kind == "NodePort" else "ClusterIP"
     http = {"name": HTTP_PORT_NAME, "port": HTTP_PORT, "targetPort": HTTP_PORT_NAME, "protocol": "TCP"}
     services = [

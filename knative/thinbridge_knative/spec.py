@@ -23,6 +23,11 @@ from thinbridge_knative.resource import HTTP_PORT, LONGEST_NAME
 SHARED: Final = ("listen", "routes", "mode", "limits", "dead_letter", "trusted_networks", "drain", "log_level")
 """Keys that are `bridge.yaml`'s own."""
 
+HOST_NETWORK: Final = "HostNetwork"
+"""The exposure that binds the node's own ports."""
+ROOTS: Final = 1024
+"""Ports below are root's alone, unless a pod's own network says otherwise."""
+
 MARGIN: Final = 10
 """Seconds between the end of a drain and the kill: for closing what is left."""
 
@@ -45,6 +50,11 @@ class Plan:
     """The pods' `bridge.yaml`."""
     settings: Settings
     """The same, checked."""
+
+    @property
+    def exposure(self) -> str:
+        """How devices reach it."""
+        return str((self.spec.get("expose") or {}).get("type") or "ClusterIP")
 
     @property
     def grace(self) -> int:
@@ -72,9 +82,10 @@ def read(bridge: Mapping[str, Any], resolve: Resolve) -> Plan:
     if "drain" not in config:
         config["drain"] = _patience(settings)
         settings = settings.model_copy(update={"drain": config["drain"]})
+    plan = Plan(meta["name"], meta.get("namespace", ""), meta.get("uid", ""), spec, config, settings)
     for index, listener in enumerate(settings.listen):
-        _reachable(listener, f"listen[{index}].url")
-    return Plan(meta["name"], meta.get("namespace", ""), meta.get("uid", ""), spec, config, settings)
+        _reachable(listener, f"listen[{index}].url", plan.exposure)
+    return plan
 
 
 def _destinations(config: Mapping[str, Any], resolve: Resolve) -> dict[str, Any]:
@@ -126,12 +137,15 @@ def _patience(settings: Settings) -> int:
     return min(math.ceil(longest / 60) * 60, 3600)
 
 
-def _reachable(listener: Listener, key: str) -> None:
-    """Refuse what a pod could bind and no device could reach."""
+def _reachable(listener: Listener, key: str, exposure: str) -> None:
+    """Refuse what no pod could bind, or no device reach."""
     if listener.port == 0:
         raise SettingsError(key, listener.url, "use a fixed port: a Service has to know it")
     if listener.port == HTTP_PORT and listener.protocol.transport is Transport.STREAM:
         raise SettingsError(key, listener.url, f"use another port: {HTTP_PORT} is the bridge's own HTTP side")
+    if listener.port < ROOTS and exposure == HOST_NETWORK:
+        fix = f"use a port from {ROOTS} up with HostNetwork: the node's ports below are root's alone"
+        raise SettingsError(key, listener.url, fix)
     if _loopback(listener.host):
         raise SettingsError(key, listener.url, "use 0.0.0.0 or [::]: nobody reaches a pod's loopback")
 

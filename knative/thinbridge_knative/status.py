@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from thinbridge import contract
 from thinbridge_knative import resource
-from thinbridge_knative.objects import HOST_NETWORK, exposure, port_name
+from thinbridge_knative.objects import port_name
 from thinbridge_knative.resource import CONTROLLER, DEPLOYED, READY, SINK_PROVIDED
-from thinbridge_knative.spec import Plan
+from thinbridge_knative.spec import HOST_NETWORK, Plan
 
 Object = Mapping[str, Any]
 
@@ -233,7 +233,7 @@ def addresses(plan: Plan, seen: Seen) -> list[dict[str, str]]:
 
 def _outside(plan: Plan, seen: Seen, port: str) -> list[str]:
     number = port.rpartition("-")[2]
-    if exposure(plan) == HOST_NETWORK:
+    if plan.exposure == HOST_NETWORK:
         return [f"{_bracketed(node)}:{number}" for node in _nodes(seen)]
     found = []
     for service in seen.services:

@@ -65,6 +65,10 @@ def test_a_drain_lets_the_most_patient_route_end(routes: list[Any], drain: int) 
             {"listen": [{"url": "udp://localhost:9000"}]},
             "listen[0].url: udp://localhost:9000: use 0.0.0.0 or [::]: nobody reaches a pod's loopback",
         ),
+        (
+            {"listen": [{"url": "udp:9000"}, {"url": "udp:514"}], "expose": {"type": "HostNetwork"}},
+            "listen[1].url: udp:514: use a port from 1024 up with HostNetwork: the node's ports below are root's alone",
+        ),
         ({"routes": [{"mode": "sometimes"}]}, "routes[0].mode: sometimes: use request, event or later"),
         (
             {"routes": [{"sink": {"uri": "there"}}]},
@@ -94,6 +98,11 @@ def test_a_mistake_is_told_as_on_the_command_line(spec: dict[str, Any], words: s
     with pytest.raises(SettingsError) as caught:
         plan(**spec)
     assert str(caught.value) == words
+
+
+def test_a_low_port_is_for_the_pods_own_network() -> None:
+    assert plan(listen=[{"url": "udp:514"}]).exposure == "ClusterIP"
+    assert plan(listen=[{"url": "udp:1024"}], expose={"type": "HostNetwork"}).exposure == "HostNetwork"
 
 
 def test_a_host_name_may_be_listened_to() -> None:
