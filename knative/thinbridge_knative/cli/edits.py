@@ -14,6 +14,8 @@ from thinbridge_knative.failures import Failure
 from thinbridge_knative.resource import API_VERSION, KIND
 
 EXPOSED: Final = ("ClusterIP", "NodePort", "LoadBalancer", "HostNetwork")
+OUTSIDE: Final = ("NodePort", "LoadBalancer")
+"""Those of them that have an `externalTrafficPolicy`."""
 FLAGS: Final = {
     "listen": "--listen",
     "routes": "--route",
@@ -220,7 +222,9 @@ def _expose(spec: Object, text: str, namespace: str, cluster: Cluster | None) ->
     kind = next((one for one in EXPOSED if one.lower() == text.lower()), None)
     if kind is None:
         raise Failure(f"--expose: {text}: use {', '.join(EXPOSED[:-1])} or {EXPOSED[-1]}")
-    spec["expose"] = {"type": kind}
+    policy = (spec.get("expose") or {}).get("externalTrafficPolicy")
+    kept = {"externalTrafficPolicy": policy} if policy and kind in OUTSIDE else {}
+    spec["expose"] = {"type": kind, **kept}
 
 
 def _replicas(spec: Object, count: int, namespace: str, cluster: Cluster | None) -> None:

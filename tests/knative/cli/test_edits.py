@@ -52,6 +52,16 @@ def test_listeners(before: list[str], flags: list[str], after: list[str]) -> Non
             {"ceOverrides": {"extensions": {"a": "2"}}},
         ),
         (
+            {"expose": {"type": "NodePort", "externalTrafficPolicy": "Local"}},
+            {"expose": "loadbalancer"},
+            {"expose": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}},
+        ),
+        (
+            {"expose": {"type": "NodePort", "externalTrafficPolicy": "Local"}},
+            {"expose": "HostNetwork"},
+            {"expose": {"type": "HostNetwork"}},
+        ),
+        (
             {"trusted_networks": ["10.0.0.0/8"]},
             {"trusted_network": ["10.0.0.0/8"]},
             {"trusted_networks": ["10.0.0.0/8"]},
