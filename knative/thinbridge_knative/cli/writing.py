@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import click
 
-from thinbridge_knative.cli import edits, options, stores, waiting
+from thinbridge_knative.cli import edits, options, stores, undo, waiting
 from thinbridge_knative.cli.grammar import Flag, command, missing, single
 from thinbridge_knative.client import Object
 from thinbridge_knative.failures import ApiFailure, Failure
 from thinbridge_knative.resource import KIND
 
-UNDO: Final = "\nBridge '{0}' has been {1} in namespace '{2}'; to undo it: kn bridge delete {0} -n {2}"
+UNDO: Final = "\nBridge '{0}' has been {1} in namespace '{2}'; to undo it: {3}"
 KEPT: Final = ("name", "namespace", "labels", "annotations")
 """Of an object's metadata, what is not this one cluster's own."""
 
@@ -47,18 +47,19 @@ def create(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     there = _existing(store, name)
     if there is None:
         store.create(bridge)
-        _finish(store, name, "Creating", "created", flags)
+        _finish(store, name, "Creating", "created", flags, undo.creation(name, namespace))
         return
     if not flags["force"]:
         raise Failure(
             f"cannot create bridge '{name}' in namespace '{namespace}' because the bridge already exists and no "
             "--force option was given"
         )
-    if there["spec"] == bridge["spec"]:
+    replaced = _over(there, bridge)
+    if replaced == there:
         click.echo(f"Bridge '{name}' replaced in namespace '{namespace}' (unchanged).")
         return
-    store.replace({**there, "spec": bridge["spec"]})
-    _finish(store, name, "Replacing", "replaced", flags)
+    store.replace(replaced)
+    _finish(store, name, "Replacing", "replaced", flags, undo.change(there, replaced))
 
 
 @command(
@@ -92,7 +93,10 @@ def apply(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     if there is not None and _same(there, made):
         click.echo(f"No changes to apply to bridge '{name}'.")
         return
-    _finish(store, name, *(("Applying", "applied") if there else ("Creating", "created")), flags)
+    if there is None:
+        _finish(store, name, "Creating", "created", flags, undo.creation(name, store.namespace))
+    else:
+        _finish(store, name, "Applying", "applied", flags, undo.change(there, made))
 
 
 @command(
@@ -121,10 +125,11 @@ def update(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     if not any(flags[flag] not in (None, ()) for flag in edits.EDITS):
         raise Failure("flag(s) not set\nUsage: update NAME")
     store = stores.store(flags["namespace"], flags["target"])
-    if not _change(store, name, flags):
+    there, changed = _change(store, name, flags)
+    if changed == there:
         click.echo(f"Bridge '{name}' updated in namespace '{store.namespace}' (unchanged).")
         return
-    _finish(store, name, "Updating", "updated", flags)
+    _finish(store, name, "Updating", "updated", flags, undo.change(there, changed))
 
 
 @command(
@@ -150,7 +155,7 @@ def import_(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
             f"cannot import bridge '{name}' in namespace '{store.namespace}' because the bridge already exists"
         )
     store.create(bridge)
-    _finish(store, name, "Importing", "imported", flags)
+    _finish(store, name, "Importing", "imported", flags, undo.creation(name, store.namespace))
 
 
 def portable(bridge: Object) -> Object:
@@ -180,23 +185,32 @@ def _declared(
     return store, bridge
 
 
-def _change(store: stores.Store, name: str, flags: dict[str, Any]) -> bool:
-    """Write the changes; False if they change nothing."""
-    for left in reversed(range(stores.TRIES)):
+def _over(there: Object, bridge: Object) -> Object:
+    """The bridge with the spec of another; labels and annotations that others put there stay beside its own."""
+    meta = dict(there["metadata"])
+    for key in ("labels", "annotations"):
+        if key in bridge["metadata"]:
+            meta[key] = {**(meta.get(key) or {}), **bridge["metadata"][key]}
+    return {**there, "metadata": meta, "spec": bridge["spec"]}
+
+
+def _change(store: stores.Store, name: str, flags: dict[str, Any]) -> tuple[Object, Object]:
+    """Write the changes, if they change anything; the bridge before and after."""
+    left = stores.TRIES
+    while True:
+        left -= 1
         there = store.get(name)
         if there["metadata"].get("deletionTimestamp"):
             raise Failure(f"can't update bridge {name} because it has been marked for deletion")
         changed = edits.edit(there, flags, stores.of(store))
         edits.check(changed)
-        if changed == there:
-            return False
         try:
-            store.replace(changed)
-            break
+            if changed != there:
+                store.replace(changed)
+            return there, changed
         except ApiFailure as error:
             if not (error.conflict and left):
                 raise
-    return True
 
 
 def _existing(store: stores.Store, name: str) -> Object | None:
@@ -219,8 +233,8 @@ def _same(there: Object, made: Object) -> bool:
     return versions[0] == versions[1] if versions[0] else there == made
 
 
-def _finish(store: stores.Store, name: str, doing: str, done: str, flags: dict[str, Any]) -> None:
-    """Wait if that is wanted, and say what there is now."""
+def _finish(store: stores.Store, name: str, doing: str, done: str, flags: dict[str, Any], undoing: str) -> None:
+    """Wait if that is wanted, and say what there is now; or why it is not well, and how to undo what was done."""
     cluster = stores.of(store)
     if cluster is None or not flags["wait"]:
         click.echo(f"Bridge '{name}' {done} in namespace '{store.namespace}'.")
@@ -230,8 +244,7 @@ def _finish(store: stores.Store, name: str, doing: str, done: str, flags: dict[s
     try:
         bridge = waiting.until_ready(cluster, name, store.namespace, patience)
     except Failure as error:
-        made = done in ("created", "imported")
-        raise Failure(f"{error}{UNDO.format(name, done, store.namespace) if made else ''}") from error
+        raise Failure(f"{error}{UNDO.format(name, done, store.namespace, undoing)}") from error
     addresses = bridge.get("status", {}).get("addresses", [])
     click.echo(f"\nBridge '{name}' {done} is available at:")
     for address in addresses:

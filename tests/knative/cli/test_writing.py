@@ -1,7 +1,10 @@
 """`kn bridge create`, `apply`, `update`, `import`: what is sent, what is said, and that nothing is half made."""
 
+import json
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -85,6 +88,31 @@ def test_a_taken_name_is_refused_and_force_replaces(api: FakeApi, kn: Kn) -> Non
     assert api.bridge()["spec"]["listen"] == [{"url": "mqtt:1883"}]
 
 
+def test_force_takes_the_labels_of_a_file_and_leaves_others(api: FakeApi, kn: Kn, tmp_path: Path) -> None:
+    kn("create", "iot", *IOT)
+    api.bridge()["metadata"] |= {"labels": {"theirs": "1", "ours": "old"}, "finalizers": ["x.example/y"]}
+    manifest = {"apiVersion": "thinbridge.dev/v1alpha1", "kind": "Bridge", "spec": api.bridge()["spec"]}
+    manifest["metadata"] = {"labels": {"ours": "new"}, "annotations": {"why": "not"}}
+    file = tmp_path / "iot.yaml"
+    file.write_text(yaml.safe_dump(manifest))
+    assert kn("create", "iot", "--force", "-f", str(file))[1].startswith("Replacing")
+    meta = api.bridge()["metadata"]
+    assert (meta["labels"], meta["annotations"]) == ({"theirs": "1", "ours": "new"}, {"why": "not"})
+    assert meta["finalizers"] == ["x.example/y"]
+    assert "replaced in namespace 'default' (unchanged)" in kn("create", "iot", "--force", "-f", str(file))[1]
+
+
+@pytest.mark.parametrize("sink", ["{}", "{uri: 'ftp://f.example/'}"])
+def test_target_takes_no_sink_that_the_cluster_would_refuse(sink: str, kn: Kn, tmp_path: Path) -> None:
+    file = tmp_path / "iot.yaml"
+    file.write_text(
+        f"{{apiVersion: thinbridge.dev/v1alpha1, kind: Bridge, spec: {{listen: [{{url: coap}}], sink: {sink}}}}}"
+    )
+    status, _, err = kn("create", "iot", "-f", str(file), "--target", str(tmp_path))
+    assert (status, err[:14]) == (1, "Error: --sink:")
+    assert not (tmp_path / "default").exists()
+
+
 def test_a_bridge_that_does_not_become_ready_says_how_to_undo_it(api: FakeApi, kn: Kn) -> None:
     api.controller = api.broken("ImagePullBackOff", "pod iot-1, image nope:1: not found")
     status, out, err = kn("create", "iot", *IOT, "--wait-window", "0")
@@ -94,6 +122,52 @@ def test_a_bridge_that_does_not_become_ready_says_how_to_undo_it(api: FakeApi, k
         "Error: ImagePullBackOff: pod iot-1, image nope:1: not found\nBridge 'iot' has been created in namespace "
         "'default'; to undo it: kn bridge delete iot -n default\nRun 'kn bridge --help' for usage\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "done"),
+    [
+        (("update", "iot", "--image", "nope:1", "--listen", "udp-", "--sink", "http://f.example/it's"), "updated"),
+        (("apply", "iot", "--listen", "coap:5683", "--sink", "http://f.example/it's", "--image", "nope:1"), "applied"),
+        (
+            (
+                "create",
+                "iot",
+                "--listen",
+                "coap:5683",
+                "--sink",
+                "http://f.example/it's",
+                "--image",
+                "nope:1",
+                "--force",
+            ),
+            "replaced",
+        ),
+    ],
+)
+def test_a_change_that_does_not_become_ready_says_how_to_undo_it(
+    words: tuple[str, ...], done: str, api: FakeApi, kn: Kn
+) -> None:
+    kn("create", "iot", *IOT, "--mode", "event")
+    before = api.bridge()["spec"]
+    api.controller = api.broken("ImagePullBackOff", "pod iot-1, image nope:1: not found")
+    status, _, err = kn(*words, "--wait-window", "0")
+    assert (status, err.splitlines()[0]) == (1, "Error: ImagePullBackOff: pod iot-1, image nope:1: not found")
+    start = f"Bridge 'iot' has been {done} in namespace 'default'; to undo it: "
+    [command] = [line.removeprefix(start) for line in err.splitlines() if line.startswith(start)]
+    *patch, text = shlex.split(command)
+    assert patch == ["kubectl", "patch", "bridges.thinbridge.dev", "iot", "-n", "default", "--type=merge", "-p"]
+    assert merged(api.bridge()["spec"], json.loads(text)["spec"]) == before
+
+
+def merged(value: Any, patch: Any) -> Any:
+    """RFC 7386 §2."""
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(value) if isinstance(value, dict) else {}
+    for key, one in patch.items():
+        found[key] = merged(found.get(key), one)
+    return {key: one for key, one in found.items() if one is not None}
 
 
 def test_a_bridge_that_takes_its_time_is_waited_for(api: FakeApi, kn: Kn) -> None:
