@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import kopf
 import pytest
 from tests.knative.controller.world import FakeWorld
 
@@ -48,6 +49,29 @@ def test_an_event_leads_to_its_bridge() -> None:
                 handler.fn(namespace="home", name="iot" if handler.fn.__name__ == "bridge" else "x", labels=labels)
             )
     assert worker.keys == [("home", "iot")] * 4
+
+
+def test_an_object_that_names_no_bridge_leads_nowhere() -> None:
+    worker = Asked()
+    for handler in watching(FakeWorld(), worker)._watching.get_all_handlers():
+        if handler.fn.__name__ == "owned":
+            asyncio.run(handler.fn(namespace="home", name="x", labels={"app.kubernetes.io/instance": ""}))
+            asyncio.run(handler.fn(namespace="home", name="x", labels={}))
+    assert worker.keys == []
+
+
+def test_only_what_the_controller_made_is_sent_to_it_and_silence_is_noticed() -> None:
+    settings = kopf.OperatorSettings()
+    operator.watch(settings)
+    selectors = settings.watching.label_selectors
+    for group, version, plural in OWNED:
+        resource = kopf.Resource(group, version, plural, kind=plural.title(), namespaced=True)
+        assert list(selectors.collect(resource)) == ["app.kubernetes.io/managed-by=thinbridge-controller"]
+    bridges = kopf.Resource("thinbridge.dev", "v1alpha1", "bridges", kind="Bridge", namespaced=True)
+    pods = kopf.Resource("", "v1", "pods", kind="Pod", namespaced=True)
+    assert [*selectors.collect(bridges), *selectors.collect(pods)] == []
+    assert settings.watching.inactivity_timeout < 75  # for so long the API server remembers what was missed
+    assert settings.posting.enabled is False
 
 
 def test_the_crd_is_labelled_as_soon_as_bridges_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
