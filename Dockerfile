@@ -10,11 +10,11 @@ ENV PIP="python3 -m pip --python /opt/thinbridge/bin/python --no-cache-dir --dis
 WORKDIR /src
 COPY pyproject.toml LICENSE ./
 COPY bridges/thinbridge/__init__.py bridges/thinbridge/
-# The Kubernetes client comes twice, once for asyncio: 68 MB that nothing here imports.
+# The Kubernetes client comes twice, in some versions once for asyncio: 68 MB that nothing here imports.
 RUN touch README.md \
     && $PIP install '.[cli,controller]' \
     && $PIP uninstall --quiet --yes thinbridge \
-    && rm -r /opt/thinbridge/lib/python3*/site-packages/kubernetes/aio
+    && rm -rf /opt/thinbridge/lib/python3*/site-packages/kubernetes/aio
 
 # thinbridge itself, 2 MB: what a new version of it transfers.
 FROM dependencies AS build
