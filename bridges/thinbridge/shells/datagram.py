@@ -33,7 +33,7 @@ class DatagramShell(Shell):
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._local = local_address(self._sock)
         self.port = self._local[1]
-        self._by_key: dict[Hashable, Session] = {}  # the longest-silent first
+        self._by_key: dict[Hashable, Session] = {}
         self._keys: dict[Session, Hashable] = {}
         self._fresh: dict[int, _FreshPort] = {}
         self._of_session: dict[Session, set[int]] = {}
@@ -69,15 +69,16 @@ class DatagramShell(Shell):
         key = self.core.locate(data, path, now)
         if key is None:
             return
-        session = self._by_key.pop(key, None)
-        if session is None:
+        session = self._by_key.get(key)
+        if session is not None:
+            self._idle.pop(session, None)  # silent no longer
+        else:
             if type(key) is Stateless:
                 self._send(None, key.data, path)
                 return
             session = self._admit(key, data, path, now)
             if session is None:
                 return
-        self._by_key[key] = session  # to the end: heard last
         session.receive(data, path, now)
         self._service(session, now)
 
@@ -85,11 +86,11 @@ class DatagramShell(Shell):
         """A session for a new peer, if there is room."""
         if self.core.draining:
             self.core.counters["draining"] += 1
-        elif len(self._live) >= self.limits.sessions and not self._evict(self._by_key.values(), now):
+        elif len(self._live) >= self.limits.sessions and not self._evict(now):
             self.core.counters["sessions_full"] += 1
         else:
             session = self.core.open(key, path, now)
-            self._keys[session] = key
+            self._keys[session], self._by_key[key] = key, session
             self._adopt(session)
             return session
         full = self.core.full(data, path, now)

@@ -8,10 +8,10 @@ import asyncio
 import os
 import socket
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from itertools import islice
 
 from thinbridge.errors import ListenError
 from thinbridge.protocols.base import (
@@ -35,9 +35,6 @@ from thinbridge.shells.timers import WHEN, Timers
 
 Network = IPv4Network | IPv6Network
 
-EVICTION_SCAN = 32
-"""How many of the longest-silent sessions are looked at for one that is not busy: a full house stays cheap."""
-
 RESOLUTION = 0.001
 """Seconds; a timer that is due at once waits so long, so that a session can't keep the loop to itself."""
 
@@ -47,7 +44,7 @@ class ShellLimits:
     """What one endpoint may hold."""
 
     sessions: int = 100_000
-    """Live sessions: 2.6 kB each of UDP, 4.6 kB of CoAP with a request remembered, the directory's part included. When
+    """Live sessions: 2.8 kB each of UDP, 4.8 kB of CoAP with a request remembered, the directory's part included. When
     there are so many, the one that is silent for longest and not busy is evicted."""
     connections_per_address: int = 512
     """Open connections from one address (streams). A gateway or a NAT is one address, and may carry hundreds."""
@@ -75,6 +72,8 @@ class Shell(Endpoint):
         self.host, self.port = host, port
         self.limits = limits or ShellLimits()
         self._live: dict[Session, None] = {}
+        # All that are not busy, the longest-silent first. A dict would look for its first past all that have left.
+        self._idle: OrderedDict[Session, None] = OrderedDict()
         self._pushes: dict[tuple[Session, int], Callable[[PushResult], None]] = {}
         self._timers = Timers(self._ring)
         self._on_event: OnEvent
@@ -177,6 +176,8 @@ class Shell(Endpoint):
         if session.closed:
             self._forget(session)
             return
+        if not session.busy:
+            self._idle[session] = None  # at the end; if it is there already, it stays where it is
         self._flow(session)
         when = session.next_timer()
         if when is not None:
@@ -188,10 +189,11 @@ class Shell(Endpoint):
         session.handle_timer(now)
         self._service(session, now)
 
-    def _evict(self, candidates: Iterable[Session], now: float) -> bool:
-        """Make room: the first of the candidates goes whose end breaks no promise."""
-        for session in islice(candidates, EVICTION_SCAN):
-            if not session.busy:
+    def _evict(self, now: float) -> bool:
+        """Make room: the longest-silent goes whose end breaks no promise."""
+        while self._idle:
+            session, _ = self._idle.popitem(last=False)
+            if not session.busy:  # else it has become so since, and comes back when it is no more
                 self.core.counters["evicted"] += 1
                 session.close("evicted", now)
                 self._service(session, now)
@@ -213,6 +215,7 @@ class Shell(Endpoint):
         if session not in self._live:
             return
         del self._live[session]
+        self._idle.pop(session, None)
         self._timers.disarm(session)
         for key in [key for key in self._pushes if key[0] is session]:
             self._pushes.pop(key)(PushResult.GONE)

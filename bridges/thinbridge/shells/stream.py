@@ -55,7 +55,7 @@ class StreamShell(Shell):
         """A device connected."""
         host, now = connection.peer[0], self._loop.time()
         counters = self.core.counters
-        if len(self._live) >= self.limits.sessions and not self._evict(self._live, now):
+        if len(self._live) >= self.limits.sessions and not self._evict(now):
             counters["sessions_full"] += 1
         elif self._by_address[host] >= self.limits.connections_per_address:
             counters["address_full"] += 1
@@ -76,6 +76,7 @@ class StreamShell(Shell):
         session = connection.session
         if session is not None:
             now = self._loop.time()
+            self._idle.pop(session, None)  # silent no longer
             session.receive(data, connection.path, now)
             self._service(session, now)
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_network
 
 import pytest
@@ -153,6 +153,55 @@ def test_when_it_is_full_the_longest_silent_goes_unless_all_are_busy() -> None:
             assert isinstance(inbound, Inbound)
             assert inbound.data in (b"c1", b"c2")
             assert world.shell.sessions == 2
+
+    asyncio.run(main())
+
+
+def test_any_number_of_busy_ones_that_are_silent_for_longer_does_not_keep_newcomers_out() -> None:
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            world = await stack.enter_async_context(serving(udp(), ShellLimits(sessions=41)))
+            *busy, idle, new = [await stack.enter_async_context(device()) for _ in range(42)]
+            for one in busy:
+                one.send(b"busy", world.shell.port)
+                await world.next()
+            idle.send(b"idle", world.shell.port)
+            session, _ = await world.next()
+            world.shell.answer(session, 1, Reply(Outcome.ACCEPTED, 200))
+            new.send(b"new", world.shell.port)
+            await until(lambda: session.closed)
+            assert world.shell.counters["evicted"] == 1
+            assert not world.shell.counters["sessions_full"]
+            assert world.shell.sessions == 41
+
+    asyncio.run(main())
+
+
+def test_who_is_heard_again_is_silent_no_longer() -> None:
+    class Quiet(UDPSession):
+        def receive(self, data: bytes, path: Path, now: float) -> None:
+            """Is never busy: a repeat, an acknowledgement."""
+
+    class QuietUDP(UDP):
+        def open(self, key: object, path: Path, now: float) -> UDPSession:
+            return Quiet(self, path, now)
+
+    async def main() -> None:
+        protocol = QuietUDP(UDPSettings(), random.Random(1).randbytes)
+        async with serving(protocol, ShellLimits(sessions=2)) as world, device() as a, device() as b, device() as c:
+            for number, one in enumerate((a, b), 1):
+                one.send(b"x", world.shell.port)
+                await until(lambda number=number: world.shell.sessions == number)  # type: ignore[misc]
+            first, second = world.shell._live
+            a.send(b"again", world.shell.port)
+            c.send(b"x", world.shell.port)
+            await until(lambda: world.shell.counters["evicted"])
+            assert second.closed
+            assert not first.closed
+            first.busy = True  # since it was serviced last, as by another session's call
+            b.send(b"x", world.shell.port)
+            await until(lambda: world.shell.counters["evicted"] == 2)
+            assert next(iter(world.shell._live)) is first
 
     asyncio.run(main())
 

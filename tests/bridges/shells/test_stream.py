@@ -224,6 +224,47 @@ def test_limits_by_address_and_in_all_and_room_made_by_eviction() -> None:
     run(main)
 
 
+def test_devices_that_are_there_for_long_do_not_keep_newcomers_out() -> None:
+    async def main() -> None:
+        async with serving(ShellLimits(sessions=42)) as world:
+            named = world.shell.core.named  # type: ignore[attr-defined]
+            for number in range(40):
+                await connect(world, b"there%d\n" % number)
+                await until(lambda number=number: len(named) == number + 1)  # type: ignore[misc]
+            for name in (b"first", b"second"):
+                _, writer = await connect(world, name + b"\n")
+                await until(lambda name=name: name in named)  # type: ignore[misc]
+                writer.close()
+                await until(lambda name=name: not named[name].busy)  # type: ignore[misc]
+            _, writer = await connect(world, b"second\nback\n")
+            await until(lambda: world.lines() == [b"back"])
+            assert named[b"first"].closed
+            assert world.shell.counters == {"evicted": 1}
+
+    run(main)
+
+
+def test_who_is_heard_again_is_silent_no_longer() -> None:
+    async def main() -> None:
+        async with serving(ShellLimits(sessions=2)) as world:
+            named = world.shell.core.named  # type: ignore[attr-defined]
+            writers = {}
+            for name in (b"ann", b"bob"):
+                _, writers[name] = await connect(world, name + b"\n")
+                await until(lambda name=name: name in named)  # type: ignore[misc]
+                named[name].busy = False  # a protocol whose connected devices may be evicted
+            for name in (b"ann", b"bob", b"ann"):
+                before = len(world.lines())
+                writers[name].write(b"x\n")
+                await until(lambda before=before: len(world.lines()) > before)  # type: ignore[misc]
+            await connect(world, b"cat\n")
+            await until(lambda: b"cat" in named)
+            assert named[b"bob"].closed
+            assert not named[b"ann"].closed
+
+    run(main)
+
+
 def test_a_device_that_does_not_read_loses_its_connection_not_its_session() -> None:
     async def main() -> None:
         async with serving(ShellLimits(write_buffer=1000)) as world:
