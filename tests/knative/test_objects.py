@@ -123,6 +123,13 @@ def test_only_what_a_bridge_can_not_reread_rolls_its_pods() -> None:
         assert roll() != roll(**keys)
 
 
+def test_a_timeout_rolls_the_pods_where_it_changes_their_grace_period() -> None:
+    minute, longer = [{"timeout": 60}], [{"timeout": 61}]
+    assert deployment(routes=[{"timeout": 90}]) == deployment(routes=[{"timeout": 100}])
+    assert deployment(routes=minute) != deployment(routes=longer)
+    assert deployment(routes=minute, drain=25) == deployment(routes=longer, drain=25)
+
+
 def test_the_nodes_own_ports_are_taken_by_one_pod_at_a_time() -> None:
     assert pod(expose={"type": "HostNetwork"})["hostNetwork"] is True
     assert pod(expose={"type": "HostNetwork"})["dnsPolicy"] == "ClusterFirstWithHostNet"
