@@ -8,6 +8,7 @@ what is pushed to it, and nothing from other devices. Found through the registry
     greeting                           a connection until its CONNECT is answered
     session                            an MQTT Session, which outlives its connections
     inbound, cloudevents               what the device publishes: the window of PUBACKs; events of its own making
+    exchanges                          what waits for its answer, and where answers go
     outbound                           what goes to the device
 """
 
@@ -43,16 +44,17 @@ class MQTTSettings:
     """QoS 1 messages of one connection that may wait for their PUBACK (MQTT 5: the Receive Maximum announced): wider
     than clients' usual 20, so that a PINGREQ behind a full client window is still read."""
     held: int = 1_048_576
-    """Bytes of a Session's messages without an answer before reading pauses: a full window of 16 kB messages. 3.1.1 has
-    no Receive Maximum, so what is past the window counts too. While reading pauses, no PINGREQ is answered."""
+    """Bytes of a Session's messages without an answer, as their packets have them, before reading pauses: a full window
+    of 16 kB messages. 3.1.1 has no Receive Maximum, so what is past the window counts too. While reading pauses, no
+    PINGREQ is answered."""
     qos0_open: int = 256
     """QoS 0 messages of one Session that may wait for their answers; more are dropped, counted, as QoS 0 allows."""
     session_expiry: int = 86_400
     """Seconds that a Session without a connection is kept at most: a device that sleeps for a night finds its own.
     It lives in memory, so a restart ends it anyway."""
     offline_sessions: int = 10_000
-    """Sessions without a connection; over it the one that is offline for longest ends (about 3 kB each, and what
-    is queued)."""
+    """Sessions without a connection; over it the one that is offline for longest ends (about 6 kB each, at most 35 kB
+    with `replies`, and what is queued)."""
     keep_alive: int = 3600
     """Seconds: the longest keep-alive that a MQTT 5 client is granted (Server Keep Alive), so that a dead connection
     is found within the 90 minutes. 3.1.1 clients choose their own."""
@@ -63,12 +65,16 @@ class MQTTSettings:
     outbound_queue: int = 100
     """Messages kept for a device that is offline or slow; more are refused (BUSY)."""
     outbound_bytes: int = 1_048_576
-    """Bytes of them."""
+    """Bytes of them, properties included."""
     outbound_window: int = 32
     """QoS 1 messages to a device that may wait for its PUBACK; its own Receive Maximum may be smaller."""
     replies: int = 64
     """Exchanges of a Session whose Response Topic is remembered after the PUBACK: for a later answer (mode `later`)
     and for what is pushed to the exchange; over it the oldest is forgotten."""
+    replies_bytes: int = 8192
+    """Bytes of their Response Topics and Correlation Data, of those that wait for a later answer and of the others:
+    a topic and a UUID of 128 bytes together, 64 times. Correlation Data may have 65,535; over it the oldest is
+    forgotten, and one that is larger alone is not remembered."""
     reply_for: float = 900.0
     """Seconds for which an exchange in mode `later` stays open; as long as a delivery tries (`retry_for`)."""
     on_refused: str = "ack"

@@ -66,7 +66,8 @@ def read(publish: Publish) -> Message:
     values = publish.properties
     message = Message(publish.data, _content_type(values), flags(publish))
     message.response = _response(values)
-    message.correlation = values.get(properties.CORRELATION_DATA)
+    if message.response is not None:
+        message.correlation = values.get(properties.CORRELATION_DATA)
     message.expires = values.get(properties.MESSAGE_EXPIRY)
     users: Sequence[tuple[str, str]] = values.get(properties.USER, ())
     if (message.content_type or "").lower().startswith(_STRUCTURED):

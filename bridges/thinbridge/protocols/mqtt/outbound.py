@@ -18,6 +18,9 @@ from thinbridge.protocols.mqtt.properties import Properties
 _MAX_TEXT: Final = 8192
 """Characters of a text that goes to a device: MQTT's strings end at 65,535 bytes (§1.5.4)."""
 
+PAIR: Final = 160
+"""Bytes of a User Property beside its text, about: a tuple and two strings."""
+
 
 @dataclass(slots=True)
 class Message(Publish):
@@ -25,11 +28,19 @@ class Message(Publish):
 
     push: int = 0
     """The push to report on; 0: a reply, or reported already."""
+    size: int = 0
+    """Bytes that it holds while it waits, about; 0: it does not."""
 
-    @property
-    def size(self) -> int:
-        """Bytes that it holds, about."""
-        return 256 + len(self.topic) + len(self.data)
+
+def size_of(message: Message) -> int:
+    """Bytes that a message holds, about, with its properties: a payload may be the least of it."""
+    size = 256 + len(message.topic) + len(message.data)
+    values = message.properties
+    if values:
+        size += len(values.get(properties.CONTENT_TYPE, "")) + len(values.get(properties.CORRELATION_DATA, b""))
+        for name, value in values.get(properties.USER, ()):
+            size += PAIR + len(name) + len(value)
+    return size
 
 
 _STEERING = frozenset((*contract.REPLY_ATTRIBUTES, "etag", "maxage", "location"))
@@ -111,10 +122,12 @@ class Outbox:
         """A new message; the packets to send now. Its outcome, now or later, is in `results`."""
         if not message.qos:
             return self._send_qos0(message)
-        if len(self._queue) + len(self._inflight) >= self._limit or self._bytes + message.size > self._limit_bytes:
+        size = size_of(message)
+        if len(self._queue) + len(self._inflight) >= self._limit or self._bytes + size > self._limit_bytes:
             self._report(message, PushResult.BUSY)
             return ()
-        self._bytes += message.size
+        message.size = size
+        self._bytes += size
         self._queue.append(message)
         if self._connected:
             return self.pump()

@@ -31,7 +31,8 @@ from thinbridge.protocols.mqtt import cloudevents, codec, outbound, properties, 
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connect import Connect, encode_connack
 from thinbridge.protocols.mqtt.connection import Connection
-from thinbridge.protocols.mqtt.inbound import OPEN, WITHHELD, Exchange, Exchanges, Window
+from thinbridge.protocols.mqtt.exchanges import OPEN, WITHHELD, Exchange, Exchanges
+from thinbridge.protocols.mqtt.inbound import Window
 from thinbridge.protocols.mqtt.outbound import Message, Outbox
 from thinbridge.protocols.mqtt.properties import Properties
 from thinbridge.protocols.mqtt.topics import Subscription, Subscriptions
@@ -74,7 +75,7 @@ class MQTTSession(Session):
         self._outbox = Outbox(
             settings.outbound_queue, settings.outbound_bytes, settings.outbound_window, protocol.counters
         )
-        self._exchanges = Exchanges(settings.replies)
+        self._exchanges = Exchanges(settings.replies, settings.replies_bytes, protocol.counters)
         self._pushes = 0
         self._events: deque[Event] = deque((Opened(),))
         self._chunks: list[bytes] = []  # for the connection
@@ -283,22 +284,22 @@ class MQTTSession(Session):
             self._protocol.counters["draining"] += 1
             return  # withheld: the device keeps it for the next connection
         if publish.qos:
-            self._receive_qos1(connection, publish, topic)
+            self._receive_qos1(connection, publish, topic, len(body))
         elif self._exchanges.qos0 < self._protocol.settings.qos0_open:
-            self._receive_qos0(connection, publish, topic)
+            self._receive_qos0(connection, publish, topic, len(body))
         else:
             self._protocol.counters["qos0_dropped"] += 1
 
-    def _receive_qos0(self, connection: Connection, publish: Publish, topic: str) -> None:
+    def _receive_qos0(self, connection: Connection, publish: Publish, topic: str, size: int) -> None:
         try:
             message = self._read(connection, publish)
         except DecodeError as refusal:
             self._protocol.counters[refusal.reason] += 1
             return
-        exchange = self._begin(Exchange(0), topic, message)
+        exchange = self._begin(Exchange(0), message, size)
         self._events.append(_inbound(exchange, topic, message))
 
-    def _receive_qos1(self, connection: Connection, publish: Publish, topic: str) -> None:
+    def _receive_qos1(self, connection: Connection, publish: Publish, topic: str, size: int) -> None:
         """A new message, a resend of one that is open (absorbed), or of one that was not accepted (tried again)."""
         window = self._window
         digest = hash((topic, publish.data))
@@ -320,7 +321,7 @@ class MQTTSession(Session):
             exchange.packet_id, exchange.reason = publish.packet_id, refusal.code
             self._arrived(connection, exchange, None)
             return
-        exchange = self._begin(used or Exchange(1), topic, message)
+        exchange = self._begin(used or Exchange(1), message, size)
         if used is None:
             exchange.packet_id, exchange.digest = publish.packet_id, digest
             exchange.key = self._key + publish.packet_id.to_bytes(2) + exchange.number.to_bytes(6)
@@ -335,8 +336,7 @@ class MQTTSession(Session):
         else:
             self._acknowledge(connection)
 
-    def _begin(self, exchange: Exchange, topic: str, message: cloudevents.Message) -> Exchange:
-        size = len(topic) + len(message.data)
+    def _begin(self, exchange: Exchange, message: cloudevents.Message, size: int) -> Exchange:
         self._exchanges.begin(exchange, message.response, message.correlation, size)
         self._pace()
         return exchange
@@ -407,8 +407,7 @@ class MQTTSession(Session):
             return False
         outcome = reply.outcome
         if outcome is Outcome.PENDING:
-            if not self._exchanges.wait(found, now + self._protocol.settings.reply_for):
-                self._protocol.counters["pending_full"] += 1
+            self._exchanges.wait(found, now + self._protocol.settings.reply_for)
         else:
             self._exchanges.end(found)
             if outcome is not Outcome.ACCEPTED:

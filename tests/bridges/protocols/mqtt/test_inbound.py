@@ -1,10 +1,11 @@
-"""The window of PUBACKs, and the book of exchanges."""
+"""The window of PUBACKs."""
 
 import pytest
 
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Inbound
-from thinbridge.protocols.mqtt.inbound import OVERHEAD, WITHHELD, Exchange, Exchanges, Window
+from thinbridge.protocols.mqtt.exchanges import WITHHELD, Exchange
+from thinbridge.protocols.mqtt.inbound import Window
 
 
 def one(packet_id: int, digest: int = 0) -> Exchange:
@@ -88,37 +89,3 @@ def test_the_past_is_bounded() -> None:
     for packet_id in (3, 4):
         window.add(one(packet_id), inbound(1))
     assert [exchange.packet_id for exchange in window.disconnect()] == [1, 2]
-
-
-def test_exchanges() -> None:
-    book = Exchanges(1)
-    asked = book.begin(Exchange(0), "r", b"c", 10)
-    silent = book.begin(Exchange(1), None, None, 10)
-    assert (asked.number, silent.number, book.number()) == (1, 2, 3)
-    assert (book.qos0, book.unanswered, bool(book)) == (1, 2, True)
-    assert book.find(1) is book.target(1) is asked
-    assert book.held == 2 * (10 + OVERHEAD)
-    book.end(asked)
-    book.end(asked)
-    book.end(silent)
-    assert (book.qos0, book.unanswered, bool(book), book.held) == (0, 0, False, 0)
-    assert book.find(1) is None
-    assert book.target(1) is asked  # a push still finds its Response Topic
-    assert book.target(2) is book.target(None) is None
-    book.end(book.begin(Exchange(1), "r", None, 10))
-    assert book.target(1) is None
-    book.clear()
-    assert book.target(4) is None
-
-
-def test_exchanges_that_answer_later() -> None:
-    book = Exchanges(1)
-    first, second = book.begin(Exchange(1), "r", None, 10), book.begin(Exchange(1), "r", None, 10)
-    assert book.oldest_pending() is None
-    assert book.wait(first, 10.0)
-    assert book.wait(first, 20.0)
-    assert book.oldest_pending() is first
-    assert (first.deadline, book.unanswered, book.held) == (10.0, 1, 10 + OVERHEAD)
-    assert not book.wait(second, 11.0)
-    assert book.oldest_pending() is second
-    assert book.find(1) is None

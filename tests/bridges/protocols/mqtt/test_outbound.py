@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from thinbridge.protocols.base import PushResult
 from thinbridge.protocols.mqtt import codec, properties, reasons, wire
 from thinbridge.protocols.mqtt.codec import Publish
@@ -67,6 +69,24 @@ def test_the_queue_is_bounded() -> None:
         assert one.results == [(3, PushResult.BUSY)]
         one.acknowledged(1, 0)
         assert len(one.add(message())) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {properties.CORRELATION_DATA: bytes(700)},
+        {properties.CONTENT_TYPE: "x" * 700},
+        {properties.USER: [("a", "x" * 250), ("b", "x" * 250)]},
+        {properties.USER: [("a", "")] * 5},
+    ],
+)
+def test_properties_take_room_in_the_queue(values: dict[int, object]) -> None:
+    one = connected(limit_bytes=1500)
+    for push in (1, 2):
+        one.add(Message("t", b"", 1, properties=values, push=push))
+    assert one.results == [(2, PushResult.BUSY)]
+    one.acknowledged(1, 0)
+    assert one._bytes == 0
 
 
 def test_offline_it_waits_and_says_so_once() -> None:

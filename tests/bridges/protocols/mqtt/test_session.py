@@ -299,6 +299,18 @@ def test_reading_pauses_past_a_bound_of_bytes(version: int) -> None:
     bench.check()
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+def test_properties_are_bytes_of_a_message_too(qos: int) -> None:
+    bench = Bench(held=6000)
+    line = bench.connect()
+    for packet_id in (1, 2):
+        assert not bench.session().paused
+        line.publish(data=b"", qos=qos, packet_id=packet_id * qos, values={properties.USER: [("a", "x" * 3000)]})
+    assert bench.session().paused
+    bench.answer()
+    assert not bench.session().paused
+
+
 def test_a_paused_connection_is_not_silent_by_its_own_fault() -> None:
     bench = Bench(window=1, held=600)
     line = bench.connect(version=V311, keep_alive=10)
@@ -566,6 +578,37 @@ def test_later_is_not_for_ever() -> None:
     assert not bench.session().busy
     assert not bench.answer(2)
     assert bench.protocol.counters["pending_expired"] == 2
+
+
+def test_where_answers_go_takes_no_more_than_the_session_may() -> None:
+    for mode in (LATER, OK):
+        bench = Bench(replies_bytes=100)
+        line = bench.persistent()
+        line.subscribe(("r", 1))
+        for packet_id in (1, 2, 3):
+            values = {properties.RESPONSE_TOPIC: "r", properties.CORRELATION_DATA: b"%d" % packet_id * 40}
+            line.publish(packet_id=packet_id, values=values)
+            bench.answer(reply=mode)
+        line.raw()
+        for target in (1, 2, 3):
+            bench.push(Outbound(None, b"late"), target)
+        said = [one.properties[properties.CORRELATION_DATA][:1] for one in line.published()]
+        if mode == OK:
+            assert (said, bench.pushed) == ([b"2", b"3"], [PushResult.REFUSED])
+            assert bench.protocol.counters == {"replies_forgotten": 1}
+        else:
+            assert said == [b"1", b"2", b"3"]  # the first no longer waits, but is remembered
+            assert not bench.answer(0)
+            assert bench.protocol.counters == {"pending_full": 1}
+
+
+def test_correlation_data_without_a_response_topic_is_not_kept() -> None:
+    bench = Bench()
+    line = bench.connect()
+    line.publish(values={properties.CORRELATION_DATA: bytes(60_000)})
+    found = bench.session()._exchanges.find(1)
+    assert found is not None
+    assert found.correlation is None
 
 
 # --- Pushes ------------------------------------------------------------------------------------------------------
