@@ -42,7 +42,7 @@ CONFIG_FILE: Final = "bridge.yaml"
 BRIDGE_IMAGE: Final = "BRIDGE_IMAGE"
 """The controller's variable that names the image of bridges whose spec names none."""
 HEALTH_PORT: Final = 8080
-"""The controller's own `/healthz`."""
+"""The controller's own `/health`."""
 METRICS_PORT: Final = 8081
 """The controller's own `/metrics`."""
 

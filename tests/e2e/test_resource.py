@@ -136,3 +136,22 @@ def test_what_cannot_be_is_refused_and_nothing_made(
     assert "Error: " in str(failed.value)
     assert says in str(failed.value)
     assert names(space) == set()
+
+
+def test_what_cannot_start_says_why_and_how_to_undo_it(space: Space, images: Images, controller: None) -> None:
+    """An image that is nowhere, then a name that is somebody else's; each undone by the command that it names."""
+    space.apply(ksvc("function", {"image": images.echo}))
+    space.ready("ksvc/function")
+    create = ("bridge", "create", "iot", "--listen", "coap:5683", "--sink", "ksvc:function")
+    with pytest.raises(CommandError) as failed:
+        space.kn(*create, "--image", "dev.local/nowhere:1")
+    assert "dev.local/nowhere:1" in str(failed.value)
+    undo = f"kn bridge delete iot -n {space.name}"
+    assert undo in str(failed.value)
+    run(*undo.split(), "--wait")
+    space.kubectl("create", "service", "clusterip", "iot", "--tcp=80")
+    with pytest.raises(CommandError) as failed:
+        space.kn(*create)
+    assert f"Service {space.name}/iot is there already" in str(failed.value)
+    run(*undo.split(), "--wait")
+    assert names(space) == set()

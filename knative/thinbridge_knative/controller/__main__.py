@@ -12,7 +12,7 @@ def main() -> int:
     """Read the flags, then run; the exit status."""
     parser = argparse.ArgumentParser(CONTROLLER, description="Keeps bridges in the cluster as their resources say.")
     parser.add_argument("--image", default=os.environ.get(BRIDGE_IMAGE), help=f"image of bridges (${BRIDGE_IMAGE})")
-    parser.add_argument("--health-port", type=int, default=HEALTH_PORT, help="/healthz")
+    parser.add_argument("--health-port", type=int, default=HEALTH_PORT, help="/health")
     parser.add_argument("--metrics-port", type=int, default=METRICS_PORT, help="/metrics")
     given = parser.parse_args()
     if not given.image:

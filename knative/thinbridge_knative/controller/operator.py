@@ -100,7 +100,7 @@ def run(image: str, health_port: int, metrics_port: int) -> None:
         registry=operator(world, worker, metrics, metrics_port),
         clusterwide=True,
         standalone=True,
-        liveness_endpoint=f"http://0.0.0.0:{health_port}/healthz",
+        liveness_endpoint=f"http://0.0.0.0:{health_port}/health",
     )
 
 
