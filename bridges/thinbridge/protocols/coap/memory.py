@@ -17,6 +17,8 @@ EXCHANGE_LIFETIME: Final = 247.0
 """Seconds from a CON until its Message ID may mean another message (RFC 7252 §4.8.2)."""
 NON_LIFETIME: Final = 145.0
 """The same for a NON."""
+LIFETIMES: Final = EXCHANGE_LIFETIME, NON_LIFETIME
+"""By `Type`: for how long a request is known again. The event `id` of one that comes later must be another."""
 
 
 class Entry:
@@ -37,7 +39,7 @@ class Entry:
         """Tells a repeat from another message with the same Message ID: a device that rebooted starts anew."""
         self.due = now + ack_delay
         """When it is to be acknowledged, if it is not answered by then."""
-        self.expires = now + (EXCHANGE_LIFETIME if message.type == Type.CON else NON_LIFETIME)
+        self.expires = now + LIFETIMES[message.type]
         self.reply: bytes | None = None
         """The ACK with the response, for repeats; None: it has none, they hear the empty ACK; empty: let go of."""
         self.acknowledged = message.type != Type.CON

@@ -19,7 +19,7 @@ from thinbridge.protocols.coap.codes import (
     Option,
     Type,
 )
-from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, Entry, Memory
+from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, LIFETIMES, Entry, Memory
 from thinbridge.protocols.coap.outgoing import Outgoing
 from thinbridge.protocols.coap.request import Refused, Request, Response, read
 from thinbridge.protocols.coap.response import BUSY, respond
@@ -108,7 +108,7 @@ class CoAPSession(Session):
                 request.content_type,
                 message.payload,
                 self._who + data,  # a retransmission is the same, byte for byte (§4.2)
-                EXCHANGE_LIFETIME,
+                LIFETIMES[message.type],
             )
         )
 

@@ -16,7 +16,7 @@ from thinbridge.protocols.coap.codes import (
     Option,
     Type,
 )
-from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME
+from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, NON_LIFETIME
 
 TEXT = (Option.CONTENT_FORMAT, b"")
 DONE_ACK = Message(Type.ACK, CHANGED, 1, b"t", [TEXT], b"done")
@@ -105,6 +105,7 @@ def test_a_repeat_whose_reply_was_let_go_of_is_no_promise() -> None:
 def test_a_repeated_non_is_ignored() -> None:
     bench = Bench()
     bench.send(ask(type=Type.NON))
+    assert bench.inbound.repeat_window == NON_LIFETIME
     (response,) = bench.answer()
     assert (response.type, response.code, response.token) == (Type.NON, CHANGED, b"t")
     assert bench.send(ask(type=Type.NON)) == []
