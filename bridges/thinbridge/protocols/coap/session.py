@@ -5,7 +5,7 @@ empty ACK and, later, one separate response that is retransmitted until it is ac
 """
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from thinbridge import contract
 from thinbridge.errors import DecodeError
@@ -26,6 +26,11 @@ from thinbridge.protocols.coap.response import BUSY, respond
 
 if TYPE_CHECKING:
     from thinbridge.protocols.coap import CoAP
+
+
+READ_ONCE: Final = 256
+"""Bytes before a request's payload up to which its reading is kept for the next one: devices' requests have tens, and a
+session keeps it for as long as it lives. An elective option of 65,000 bytes is legal, and of no use to anybody."""
 
 
 class CoAPSession(Session):
@@ -128,10 +133,12 @@ class CoAPSession(Session):
         if len(self._open) + len(self._outgoing.open) >= self._settings.open_exchanges:
             raise Refused(BUSY, "exchanges_full")  # an answer that is not acknowledged counts: it is kept, too
         asked = message.code, message.options
-        if asked != self._asked:  # most devices ask for the same again and again
-            self._reading = read(message, self.peer)
-            self._asked = asked
-        return self._reading
+        if asked == self._asked:  # most devices ask for the same again and again
+            return self._reading
+        request = read(message, self.peer)
+        if len(data) - len(message.payload) <= READ_ONCE:
+            self._asked, self._reading = asked, request
+        return request
 
     def _refuse(self, message: Message, refused: Refused) -> None:
         """Answer at once and remember nothing: a repeat is looked at anew."""

@@ -377,6 +377,15 @@ def test_a_session_that_is_closed_takes_nothing_with_it() -> None:
     assert (bench.core.shared.entries, bench.core.shared.octets) == (0, 0)
 
 
+def test_what_was_asked_is_not_kept_if_it_is_large() -> None:
+    bench = Bench()
+    for mid, size in enumerate((1, 60_000, 1, 60_000)):
+        bench.send(ask(mid, (Option.URI_PATH, b"%d" % size), (2048, bytes(size))))
+        bench.answer()
+    assert [one.subject for _, one in bench.messages] == ["1", "60000", "1", "60000"]
+    assert max(len(value) for _, value in bench.session._asked[1]) == 1
+
+
 def test_a_device_that_asks_for_the_same_again() -> None:
     bench = Bench()
     for mid, options in enumerate(([(11, b"a")], [(11, b"a")], [(11, b"b")], [(9, b"")], [(11, b"b")])):
