@@ -53,8 +53,8 @@ class CoAPSettings:
     """Separate responses of one peer that may be unacknowledged at a time (RFC 7252 §4.7 says 1): a peer that asks for
     several at once can take several, and one that is lost does not hold up the others for its 2 s."""
     remembered: int = 512
-    """Requests of one peer that are remembered, so that a repeat is not delivered again: one every half second.
-    The oldest that is answered goes first."""
+    """Requests of one peer that are remembered, so that a repeat is not delivered again: one every half second. Those
+    that got 5.03 for lack of room go first, then the oldest that is answered."""
     replies: int = 64
     """Responses of one peer that are kept for repeats: more than it can have open."""
     remembered_in_all: int = 500_000

@@ -1,9 +1,9 @@
 """What is remembered of requests, so that a repeat is answered and not delivered (RFC 7252 §4.5). Bounded.
 
-Each session has a `Memory`; all of an endpoint count together in one `Shared`. When there is too much, the oldest
-*answered* request goes, first its stored reply, then its key: a request that waits for its answer is never forgotten
-for a new one, and a new one is never refused for lack of memory. Past a bound that is shared each peer pays with its
-own oldest, so that none can push out what another needs.
+Each session has a `Memory`; all of an endpoint count together in one `Shared`. When there is too much, those go first
+that were turned away, then the oldest *answered* request, first its stored reply, then its key: a request that waits
+for its answer is never forgotten for a new one, and a new one is never refused for lack of memory. Past a bound that is
+shared each peer pays with its own oldest, so that none can push out what another needs.
 """
 
 from collections import Counter
@@ -27,13 +27,13 @@ class Entry:
     __slots__ = ("acknowledged", "digest", "due", "exchange", "expires", "mid", "reply", "request", "token", "type")
 
     def __init__(
-        self, exchange: int, message: Message, request: Request, digest: int, now: float, ack_delay: float
+        self, exchange: int, message: Message, request: Request | None, digest: int, now: float, ack_delay: float
     ) -> None:
         self.exchange = exchange
         self.type = message.type
         self.mid = message.mid
         self.token = message.token
-        self.request: Request | None = request
+        self.request = request
         """None: it is answered."""
         self.digest = digest
         """Tells a repeat from another message with the same Message ID: a device that rebooted starts anew."""
@@ -69,7 +69,16 @@ class Memory:
         counters: where what is forgotten too early is counted.
     """
 
-    __slots__ = ("_arrived", "_by_mid", "_counters", "_max_entries", "_max_replies", "_shared", "_stored")
+    __slots__ = (
+        "_arrived",
+        "_by_mid",
+        "_counters",
+        "_max_entries",
+        "_max_replies",
+        "_shared",
+        "_stored",
+        "_turned_away",
+    )
 
     def __init__(self, shared: Shared, entries: int, replies: int, counters: Counter[str]) -> None:
         self._shared = shared
@@ -77,8 +86,9 @@ class Memory:
         self._counters = counters
         self._by_mid: dict[int, Entry] = {}
         # Lists, not deques: taking the first of some hundred costs nothing, and an empty deque has 600 bytes.
-        self._arrived: list[Entry] = []  # all, in order
+        self._arrived: list[Entry] = []  # all that were taken, in order
         self._stored: list[Entry] = []  # with a reply, in order of answer
+        self._turned_away: list[Entry] = []  # all others, in order
 
     def known(self, mid: int, digest: int, now: float) -> Entry | None:
         """The request that a message repeats; None: it is new."""
@@ -90,15 +100,36 @@ class Memory:
 
     def add(self, entry: Entry) -> None:
         """Remember a request."""
-        shared = self._shared
-        if len(self._arrived) >= self._max_entries or shared.entries >= shared.max_entries:
+        if self._full():
             self._make_room()
         self._arrived.append(entry)
         self._by_mid[entry.mid] = entry
-        shared.entries += 1
+        self._shared.entries += 1
+
+    def turn_away(self, entry: Entry, reply: bytes) -> None:
+        """Remember one that was not taken, if nothing else needs the room: a copy hears the same (§4.5)."""
+        if self._full():
+            if not self._turned_away:
+                return
+            self._make_room()
+        entry.reply = reply
+        self._turned_away.append(entry)
+        self._by_mid[entry.mid] = entry
+        self._shared.entries += 1
+        self._shared.octets += len(reply)
+
+    def _full(self) -> bool:
+        shared = self._shared
+        entries = len(self._arrived) + len(self._turned_away)
+        return entries >= self._max_entries or shared.entries >= shared.max_entries
 
     def _make_room(self) -> None:
-        """The oldest that is answered goes; those before it that wait are few (`open_exchanges`)."""
+        """The oldest that was turned away goes, else the oldest that is answered; those that wait are few
+        (`open_exchanges`)."""
+        if self._turned_away:
+            self._forget(self._turned_away.pop(0))
+            self._counters["forgotten"] += 1
+            return
         for index, entry in enumerate(self._arrived):
             if entry.request is None:
                 del self._arrived[index]
@@ -128,7 +159,8 @@ class Memory:
 
     def due(self) -> float | None:
         """When the oldest is forgotten; None: nothing is remembered."""
-        return self._arrived[0].expires if self._arrived else None
+        oldest = self._arrived or self._turned_away
+        return oldest[0].expires if oldest else None
 
     def expire(self, now: float) -> list[Entry]:
         """Forget what is old enough; those that nobody has answered."""
@@ -140,11 +172,14 @@ class Memory:
                 unanswered.append(entry)
         while self._stored and not self._stored[0].reply:
             self._stored.pop(0)
+        while self._turned_away and self._turned_away[0].expires <= now:
+            self._forget(self._turned_away.pop(0))
         return unanswered
 
     def clear(self) -> None:
         """Forget everything."""
-        for entry in self._arrived:
+        for entry in (*self._arrived, *self._turned_away):
             self._forget(entry)
         self._arrived.clear()
         self._stored.clear()
+        self._turned_away.clear()

@@ -98,7 +98,9 @@ class CoAPSession(Session):
         try:
             request = self._read(message, data)
         except Refused as refused:
-            self._refuse(message, refused)
+            reply = self._refuse(message, refused)
+            if refused.response is BUSY:  # when a copy of it comes there may be room, and its device was told 5.03
+                self._memory.turn_away(Entry(0, message, None, digest, now, 0.0), reply)
             return
         self._exchanges = exchange = self._exchanges + 1
         entry = self._open[exchange] = Entry(exchange, message, request, digest, now, self._settings.ack_delay)
@@ -140,20 +142,25 @@ class CoAPSession(Session):
             self._asked, self._reading = asked, request
         return request
 
-    def _refuse(self, message: Message, refused: Refused) -> None:
-        """Answer at once and remember nothing: a repeat is looked at anew."""
+    def _refuse(self, message: Message, refused: Refused) -> bytes:
+        """Answer at once; what was said. A request that can't be processed needs no memory for its repeats: each is
+        refused as the first one was."""
         self._counters[refused.counter] += 1
-        code, options, payload = refused.response
+        reply = self._refusal(message, refused.response)
+        if reply:
+            self._send(reply)
+        return reply
+
+    def _refusal(self, message: Message, response: Response) -> bytes:
+        code, options, payload = response
         no_response = message.get(Option.NO_RESPONSE)
         if code == BAD_OPTION and message.type == Type.NON:
-            self._send(empty(Type.RST, message.mid))  # §5.4.1: rejected, not answered
-        elif no_response is not None and _unwanted(code, from_uint(no_response)):
-            if message.type == Type.CON:
-                self._send(empty(Type.ACK, message.mid))
-        elif message.type == Type.CON:
-            self._send(compose(Type.ACK, code, message.mid, message.token, options, payload))
-        else:
-            self._send(compose(Type.NON, code, self._outgoing.next_mid(), message.token, options, payload))
+            return empty(Type.RST, message.mid)  # §5.4.1: rejected, not answered
+        if no_response is not None and _unwanted(code, from_uint(no_response)):
+            return empty(Type.ACK, message.mid) if message.type == Type.CON else b""
+        if message.type == Type.CON:
+            return compose(Type.ACK, code, message.mid, message.token, options, payload)
+        return compose(Type.NON, code, self._outgoing.next_mid(), message.token, options, payload)
 
     def _repeated(self, entry: Entry) -> None:
         """A repeat hears what the first one heard (§4.5); a NON's is ignored."""

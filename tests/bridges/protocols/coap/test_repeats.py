@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.bridges.protocols.coap.bench import Bench, ask
+from tests.bridges.protocols.coap.bench import Bench, ack, ask
 from tests.bridges.stubs import StubEndpoint
 
 from thinbridge.mapping import Mapper
-from thinbridge.protocols.coap.codes import Type
+from thinbridge.protocols.coap.codes import SERVICE_UNAVAILABLE, Option, Type
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, NON_LIFETIME
 from thinbridge.sessions import Entry
 from thinbridge.testing import seeded
@@ -86,3 +86,39 @@ def test_a_non_that_comes_after_its_lifetime_but_within_that_of_a_con() -> None:
         arrivals.arrive()
     (_, first), (_, second) = arrivals.ids
     assert first != second
+
+
+@pytest.mark.parametrize("kind", [Type.CON, Type.NON])
+def test_a_late_copy_of_a_request_that_heard_503_is_not_delivered(kind: int) -> None:
+    bench = Bench(open_exchanges=1)
+    bench.send(ask(1))
+    refusal = bench.send(ask(2, type=kind))
+    assert [one.code for one in refusal] == [SERVICE_UNAVAILABLE]
+    bench.answer()
+    assert bench.send(ask(2, type=kind)) == (refusal if kind == Type.CON else [])  # RFC 7252 §4.5
+    assert len(bench.messages) == 1
+    assert bench.send(ask(2, type=kind, token=b"new")) == []
+    assert len(bench.messages) == 2
+
+
+def test_a_copy_hears_no_more_than_the_first_one() -> None:
+    bench = Bench(open_exchanges=1)
+    bench.send(ask(1))
+    for kind, said in ((Type.CON, [ack(2)]), (Type.NON, [])):
+        silent = ask(2, (Option.NO_RESPONSE, b"\x1a"), type=kind)
+        assert bench.send(silent) == bench.send(silent) == said
+    assert bench.counters == {"exchanges_full": 2, "repeated": 2}
+
+
+def test_that_a_request_heard_503_is_known_as_long_as_any_other() -> None:
+    bench = Bench(open_exchanges=1)
+    bench.send(ask(1))
+    bench.wait(100)
+    bench.send(ask(2))
+    bench.answer()
+    bench.wait(EXCHANGE_LIFETIME - 1)  # the first one is forgotten
+    assert bench.send(ask(2))[0].code == SERVICE_UNAVAILABLE
+    bench.wait(1)
+    assert not bench.owner.live
+    bench.send(ask(2))
+    assert len(bench.messages) == 2

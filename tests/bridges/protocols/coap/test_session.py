@@ -170,7 +170,7 @@ def test_what_is_not_acknowledged_counts_as_open() -> None:
     assert (refusal.type, refusal.code, refusal.mid) == (Type.ACK, SERVICE_UNAVAILABLE, 3)
     assert refusal.options == [(Option.MAX_AGE, b"\1")]
     bench.send(ack(first.mid))
-    assert bench.send(ask(3)) == []
+    assert bench.send(ask(4)) == []
     assert (len(bench.messages), bench.counters["exchanges_full"]) == (3, 1)
 
 
