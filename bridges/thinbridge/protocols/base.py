@@ -25,6 +25,13 @@ from typing import Any, ClassVar, Final, NamedTuple
 Address = tuple[Any, ...]
 """A socket address as the kernel gives it: (host, port) or (host, port, flow info, scope id)."""
 
+
+def peer_text(address: Address) -> str:
+    """An address as URLs have it: `192.0.2.7:5683`, `[2001:db8::7]:5683`; for `peer`, and for people."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 Entropy = Callable[[int], bytes]
 """n → n random bytes: `os.urandom` in a bridge, a seeded generator in a test."""
 

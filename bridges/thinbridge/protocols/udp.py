@@ -24,6 +24,7 @@ from thinbridge.protocols.base import (
     Sent,
     Session,
     Transport,
+    peer_text,
 )
 
 AMPLIFICATION = 3
@@ -75,7 +76,7 @@ class UDPSession(Session):
     def __init__(self, protocol: UDP, path: Path, now: float) -> None:
         self.id = protocol.session_id()
         self.identity = path.identity
-        self.peer = f"{path.peer[0]}:{path.peer[1]}"
+        self.peer = peer_text(path.peer)
         self._protocol = protocol
         self._path = path
         self._credit = 0  # bytes that may still go to an address that nothing has proven

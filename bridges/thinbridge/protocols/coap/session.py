@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Final
 
 from thinbridge import contract
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.base import Event, Inbound, Outbound, Outcome, Path, Pushed, PushResult, Reply, Sent, Session
+from thinbridge.protocols.base import (
+    Event,
+    Inbound,
+    Outbound,
+    Outcome,
+    Path,
+    Pushed,
+    PushResult,
+    Reply,
+    Sent,
+    Session,
+    peer_text,
+)
 from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection, uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
@@ -40,7 +52,7 @@ class CoAPSession(Session):
         self._key = key
         self.id = protocol.session_id()
         self.identity = path.identity
-        self.peer = f"{path.peer[0]}:{path.peer[1]}" if ":" not in path.peer[0] else f"[{path.peer[0]}]:{path.peer[1]}"
+        self.peer = peer_text(path.peer)
         self._protocol = protocol
         self._counters = protocol.counters
         self._settings = protocol.settings

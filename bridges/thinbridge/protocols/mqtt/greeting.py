@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.base import Authorize, Decision, Event, Handover, Path, Reply, Sent, Session, Woke
+from thinbridge.protocols.base import Authorize, Decision, Event, Handover, Path, Reply, Sent, Session, Woke, peer_text
 from thinbridge.protocols.mqtt import cloudevents, codec, properties, reasons, topics, wire
 from thinbridge.protocols.mqtt import connect as packets
 from thinbridge.protocols.mqtt.codec import Publish
@@ -31,7 +31,7 @@ class Greeting(Session):
     def __init__(self, protocol: "MQTT", path: Path, now: float) -> None:
         self.id = protocol.session_id()
         self.identity = path.identity
-        self.peer = f"{path.peer[0]}:{path.peer[1]}"
+        self.peer = peer_text(path.peer)
         self._protocol = protocol
         self._path = path
         self._deadline: float | None = now + protocol.settings.connect_timeout

@@ -26,6 +26,7 @@ from thinbridge.protocols.base import (
     Sent,
     Session,
     Woke,
+    peer_text,
 )
 from thinbridge.protocols.mqtt import cloudevents, codec, outbound, properties, reasons, topics, wire
 from thinbridge.protocols.mqtt.codec import Publish
@@ -101,7 +102,7 @@ class MQTTSession(Session):
             self._lose(now, resumed=True)
         settings, values = self._protocol.settings, connect.properties
         self._protocol.offline.pop(self._client_id, None)
-        self.peer = f"{path.peer[0]}:{path.peer[1]}"
+        self.peer = peer_text(path.peer)
         wanted = values.get(properties.SESSION_EXPIRY, 0) if connect.v5 else (not connect.clean) * 0xFFFFFFFF
         self._expiry = float(min(wanted, settings.session_expiry))
         keep_alive = connect.keep_alive

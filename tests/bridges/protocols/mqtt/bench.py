@@ -3,6 +3,7 @@
 from typing import Any
 
 from thinbridge.protocols.base import (
+    Address,
     Authorize,
     Closed,
     Decision,
@@ -102,10 +103,11 @@ class Bench:
         else:
             line._received += data
 
-    def line(self, identity: Identity | None = None) -> Line:
+    def line(self, identity: Identity | None = None, peer: Address | None = None) -> Line:
         """A new connection that has said nothing."""
         number = len(self._lines) + 1
-        path = Path(("192.0.2.7", 40_000 + number), ("192.0.2.1", 1883), number, False, True, identity)
+        peer = peer or ("192.0.2.7", 40_000 + number)
+        path = Path(peer, ("192.0.2.1", 1883), number, False, True, identity)
         line = self._lines[number] = Line(self, path)
         self.owner.connect(path, self.now)
         return line

@@ -781,6 +781,14 @@ def test_a_session_ends_with_its_connection() -> None:
     assert line.raw() == bytes.fromhex("20020000")
 
 
+def test_an_ipv6_peer_is_written_as_urls_have_it() -> None:
+    bench = Bench()
+    line = bench.line(peer=("2001:db8::7", 40_000, 0, 0))
+    [greeting] = bench.owner.live
+    line.send(connect.encode_connect(connect.Connect("dev")))
+    assert greeting.peer == bench.session().peer == "[2001:db8::7]:40000"
+
+
 def test_takeover_keeps_the_session() -> None:  # MQTT-3.1.4-3
     bench = Bench()
     old = bench.persistent()

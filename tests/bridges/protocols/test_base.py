@@ -1,0 +1,18 @@
+"""What protocols share."""
+
+import pytest
+
+from thinbridge.protocols.base import Address, peer_text
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("192.0.2.7", 5683), "192.0.2.7:5683"),
+        (("2001:db8::7", 5683), "[2001:db8::7]:5683"),
+        (("::ffff:192.0.2.7", 1, 0, 0), "[::ffff:192.0.2.7]:1"),
+        (("fe80::1%eth0", 9000, 0, 2), "[fe80::1%eth0]:9000"),
+    ],
+)
+def test_an_address_as_text(address: Address, text: str) -> None:
+    assert peer_text(address) == text
