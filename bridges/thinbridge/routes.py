@@ -1,7 +1,8 @@
 """Routes: which sink an event goes to, and on what terms. The bridge asks once per message.
 
 The first route that matches wins; a message that matches none takes the default route, which every bridge has.
-`thinbridge routes explain` shows the same decision to people.
+`thinbridge routes explain` shows the same decision to people. What is matched is the message, as the protocol types and
+names it: what a device says in a CloudEvent of its own is the device's word, and must not choose its sink.
 """
 
 from collections.abc import Sequence
@@ -65,9 +66,9 @@ class Route:
     endpoint: str = "*"
     """Glob: the endpoint's name."""
     type: str = "*"
-    """Glob: the event's type."""
+    """Glob: the message's type, whatever an event of the device's own says."""
     subject: str = "*"
-    """Glob: the event's subject; `*` also matches none."""
+    """Glob: the message's subject; `*` also matches none."""
 
     def matches(self, endpoint: str, inbound: Inbound) -> bool:
         """Whether this route takes the message."""
