@@ -40,12 +40,19 @@ class ApiFailure(Failure):
     def __init__(self, code: int, status: Mapping[str, Any], text: str = "") -> None:
         self.code = code
         self.reason = str(status.get("reason", ""))
+        details = status.get("details") or {}
+        self.causes = tuple(str(cause.get("reason", "")) for cause in details.get("causes") or ())
         super().__init__(str(status.get("message") or text or f"the server answered {code}"))
 
     @property
     def missing(self) -> bool:
         """Whether there is no such object."""
         return self.code == 404
+
+    @property
+    def ending(self) -> bool:
+        """Whether the namespace is being deleted, so that nothing new may be made in it."""
+        return "NamespaceTerminating" in self.causes
 
     @property
     def conflict(self) -> bool:

@@ -62,7 +62,12 @@ class Reconciler:
         bridge = self._world.get(API_VERSION, KIND, namespace, name)
         if bridge is None or _leaving(bridge):
             return None
-        plan = self._plan(bridge)
+        try:
+            plan = self._plan(bridge)
+        except ApiFailure as error:
+            if error.ending:
+                return None  # it goes with its namespace, after what it had become
+            raise
         told = status(bridge, plan, self._see(bridge), self._now())
         if told != bridge.get("status"):
             self._tell(bridge, told)
@@ -145,7 +150,7 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except ApiFailure as error:
-        if error.code not in LASTING:
+        if error.code not in LASTING or error.ending:
             raise
         raise Hindered(Problem(error.reason or "Refused", f"{what}: {error}")) from error
 

@@ -270,6 +270,15 @@ def test_eventing_that_is_not_installed_is_told() -> None:
     )
 
 
+def test_in_a_namespace_that_is_being_deleted_nothing_is_left_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    made = world()
+    causes = [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]
+    made.refuse["ConfigMap"] = ApiFailure(403, {"reason": "Forbidden", "details": {"causes": causes}})
+    assert look(made) is None
+    assert "status" not in made.writes
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("code", [408, 409, 429, 500, 503])
 def test_what_may_pass_is_tried_again(code: int) -> None:
     made = world()
