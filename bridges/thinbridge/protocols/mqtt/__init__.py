@@ -75,8 +75,6 @@ class MQTTSettings:
     """Bytes of their Response Topics and Correlation Data, of those that wait for a later answer and of the others:
     a topic and a UUID of 128 bytes together, 64 times. Correlation Data may have 65,535; over it the oldest is
     forgotten, and one that is larger alone is not remembered."""
-    reply_for: float = 900.0
-    """Seconds for which an exchange in mode `later` stays open; as long as a delivery tries (`retry_for`)."""
     on_refused: str = "ack"
     """What a 3.1.1 device hears when the function refuses its message: `ack`, a PUBACK (the function saw it), or
     `close`, which makes clients send it again, and the bridge try it again."""

@@ -20,7 +20,6 @@ class Exchange:
 
     __slots__ = (
         "correlation",
-        "deadline",
         "digest",
         "here",
         "key",
@@ -51,8 +50,6 @@ class Exchange:
         """It was withheld, and is tried again: its key stays."""
         self.here = False
         """This connection has sent it, so this connection gets the PUBACK."""
-        self.deadline = 0.0
-        """Mode `later`: when it stops waiting."""
 
 
 class Kept:
@@ -109,7 +106,7 @@ class Exchanges:
         self._counters = counters
         self._last = 0
         self._open: dict[int, Exchange] = {}  # not answered, or pending
-        self._pending = Kept(replies, octets)  # those that answer later, by deadline
+        self._pending = Kept(replies, octets)  # those that answer later
         self._answered = Kept(replies, octets)
         self.qos0 = 0
         """How many open ones are QoS 0."""
@@ -140,12 +137,11 @@ class Exchanges:
         """An exchange that something can be pushed to: open, or answered not long ago."""
         return None if number is None else self._open.get(number) or self._answered.exchanges.get(number)
 
-    def wait(self, exchange: Exchange, deadline: float) -> None:
+    def wait(self, exchange: Exchange) -> None:
         """Its answer follows later; if too many wait, or too much does, the oldest gives up."""
         pending = self._pending
         if exchange.number in pending.exchanges:
             return
-        exchange.deadline = deadline
         self.held -= exchange.size
         pending.add(exchange)
         while (oldest := pending.excess()) is not None:
@@ -171,11 +167,6 @@ class Exchanges:
             if len(answered.exchanges) <= answered.limit:  # each new one takes an older one's place: no news
                 self._counters["replies_forgotten"] += 1
             answered.remove(oldest)
-
-    def oldest_pending(self) -> Exchange | None:
-        """The one whose wait ends first."""
-        pending = self._pending.exchanges
-        return next(iter(pending.values())) if pending else None
 
     @property
     def unanswered(self) -> int:

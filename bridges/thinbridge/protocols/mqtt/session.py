@@ -408,7 +408,7 @@ class MQTTSession(Session):
             return False
         outcome = reply.outcome
         if outcome is Outcome.PENDING:
-            self._exchanges.wait(found, now + self._protocol.settings.reply_for)
+            self._exchanges.wait(found)
         else:
             self._exchanges.end(found)
             if outcome is not Outcome.ACCEPTED:
@@ -535,22 +535,16 @@ class MQTTSession(Session):
             self._chunks.clear()
 
     def next_timer(self) -> float | None:
-        """The next of: keep-alive, a slow packet; the will, the end; an answer that waits for too long."""
+        """The next of: keep-alive, a slow packet; the will, the end."""
         due = None
         if self._connection is not None:
             due = self._connection.next_timer(self._protocol.settings.packet_timeout)
         elif self._expires is not None:
             due = self._expires if self._will_due is None else min(self._expires, self._will_due)
-        oldest = self._exchanges.oldest_pending()
-        if oldest is not None:
-            due = oldest.deadline if due is None else min(due, oldest.deadline)
         return due
 
     def handle_timer(self, now: float) -> None:
         """Whichever is due."""
-        while (oldest := self._exchanges.oldest_pending()) is not None and oldest.deadline <= now:
-            self._protocol.counters["pending_expired"] += 1
-            self._exchanges.end(oldest)
         if self._connection is not None:
             if self.paused:
                 self._connection.excuse(now)
