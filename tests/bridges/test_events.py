@@ -388,3 +388,9 @@ def test_an_event_is_what_its_attributes_and_data_are() -> None:
     assert event != Event(COMMON | {"id": "2"}, b"x")
     assert event != "an event"
     assert repr(event) == f"Event({COMMON | {'id': '1'}!r}, b'x')"
+
+
+def test_the_size_of_an_event_grows_with_all_that_its_device_chose() -> None:
+    shared = Shared({"type": "t" * 1000})
+    assert Event({"subject": "s" * 7}, b"data", shared).size == events.OVERHEAD + 11
+    assert Event({}).size == events.OVERHEAD

@@ -7,7 +7,7 @@ from tests.bridges.stubs import StubEndpoint, StubSession
 
 from thinbridge.delivery import Answer, Verdict
 from thinbridge.events import Event
-from thinbridge.mapping import Chance, Mapper, answer_by_replyto, to_reply
+from thinbridge.mapping import Chance, Mapper, answer_by_replyto, says_nothing, to_reply
 from thinbridge.protocols.base import Inbound, Outbound, Outcome, Reply
 from thinbridge.routes import Mode
 from thinbridge.sessions import Entry
@@ -197,6 +197,21 @@ def test_what_the_session_is_told(answer: Answer, mode: Mode, reply: Reply) -> N
 )
 def test_what_http_itself_says(header: tuple[bytes, bytes], attributes: dict[str, str]) -> None:
     assert to_reply(Answer(Verdict.ACCEPTED, 200, [header]), Mode.REQUEST).attributes == attributes
+
+
+@pytest.mark.parametrize(
+    ("reply", "nothing"),
+    [
+        (Reply(Outcome.PENDING, 202), True),
+        (Reply(Outcome.ACCEPTED, 204), True),
+        (Reply(Outcome.ACCEPTED, 200, None, b"21.5"), False),
+        (Reply(Outcome.ACCEPTED, 200, is_event=True), False),
+        (Reply(Outcome.REFUSED, 404), False),
+        (Reply(Outcome.UNKNOWN), False),
+    ],
+)
+def test_where_the_answer_may_still_come_by_replyto(reply: Reply, nothing: bool) -> None:
+    assert says_nothing(reply) is nothing
 
 
 def test_a_post_to_replyto_is_the_answer() -> None:

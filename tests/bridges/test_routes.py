@@ -28,6 +28,12 @@ def test_what_a_route_takes(route: Route, message: Inbound, matches: bool) -> No
     assert route.matches("inside", message) is matches
 
 
+def test_what_a_device_says_of_itself_chooses_no_route() -> None:
+    message = inbound()._replace(event={"type": "com.acme.alarm", "subject": "doors/7"})
+    assert Route(type="*.udp.*", subject="meters").matches("inside", message)
+    assert not Route(type="com.acme.*").matches("inside", message)
+
+
 def test_the_first_that_matches_wins_and_the_default_takes_the_rest() -> None:
     first, second, default = Route("a", subject="x"), Route("b"), Route("default")
     routes = Routes([first, second], default)
