@@ -8,10 +8,10 @@ import asyncio
 import os
 import socket
 from abc import abstractmethod
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import islice
 
 from thinbridge.errors import ListenError
 from thinbridge.protocols.base import (
@@ -35,6 +35,10 @@ from thinbridge.shells.timers import WHEN, Timers
 
 Network = IPv4Network | IPv6Network
 
+EVICTIONS = 256
+"""How many of the idle sessions are looked up at a time: a dict finds its first only past all that have left it. (An
+OrderedDict finds it at once, but each message would pay half a microsecond for that.)"""
+
 RESOLUTION = 0.001
 """Seconds; a timer that is due at once waits so long, so that a session can't keep the loop to itself."""
 
@@ -44,7 +48,7 @@ class ShellLimits:
     """What one endpoint may hold."""
 
     sessions: int = 100_000
-    """Live sessions: 2.8 kB each of UDP, 4.8 kB of CoAP with a request remembered, the directory's part included. When
+    """Live sessions: 2.7 kB each of UDP, 4.7 kB of CoAP with a request remembered, the directory's part included. When
     there are so many, the one that is silent for longest and not busy is evicted."""
     connections_per_address: int = 512
     """Open connections from one address (streams). A gateway or a NAT is one address, and may carry hundreds."""
@@ -72,8 +76,8 @@ class Shell(Endpoint):
         self.host, self.port = host, port
         self.limits = limits or ShellLimits()
         self._live: dict[Session, None] = {}
-        # All that are not busy, the longest-silent first. A dict would look for its first past all that have left.
-        self._idle: OrderedDict[Session, None] = OrderedDict()
+        self._idle: dict[Session, None] = {}  # all that are not busy, the longest-silent first
+        self._next: list[Session] = []  # the first of them, taken out; the last in here goes next
         self._pushes: dict[tuple[Session, int], Callable[[PushResult], None]] = {}
         self._timers = Timers(self._ring)
         self._on_event: OnEvent
@@ -191,9 +195,13 @@ class Shell(Endpoint):
 
     def _evict(self, now: float) -> bool:
         """Make room: the longest-silent goes whose end breaks no promise."""
-        while self._idle:
-            session, _ = self._idle.popitem(last=False)
-            if not session.busy:  # else it has become so since, and comes back when it is no more
+        while self._next or self._idle:
+            if not self._next:
+                self._next = list(islice(self._idle, EVICTIONS))[::-1]
+                for session in self._next:
+                    del self._idle[session]
+            session = self._next.pop()
+            if session in self._live and session not in self._idle and not session.busy:  # as it was when it was idle
                 self.core.counters["evicted"] += 1
                 session.close("evicted", now)
                 self._service(session, now)

@@ -12,6 +12,7 @@ from tests.waiting import until
 
 from thinbridge.errors import ListenError
 from thinbridge.protocols.base import (
+    LISTENER,
     Closed,
     Event,
     Inbound,
@@ -177,31 +178,45 @@ def test_any_number_of_busy_ones_that_are_silent_for_longer_does_not_keep_newcom
     asyncio.run(main())
 
 
-def test_who_is_heard_again_is_silent_no_longer() -> None:
-    class Quiet(UDPSession):
-        def receive(self, data: bytes, path: Path, now: float) -> None:
-            """Is never busy: a repeat, an acknowledgement."""
+class Quiet(UDPSession):
+    """Is never busy, as by repeats and acknowledgements only."""
 
-    class QuietUDP(UDP):
-        def open(self, key: object, path: Path, now: float) -> UDPSession:
-            return Quiet(self, path, now)
+    def receive(self, data: bytes, path: Path, now: float) -> None: ...
 
+
+class QuietUDP(UDP):
+    def open(self, key: object, path: Path, now: float) -> UDPSession:
+        return Quiet(self, path, now)
+
+
+def test_the_longest_silent_goes_whatever_became_of_others_since_it_was_known() -> None:
     async def main() -> None:
-        protocol = QuietUDP(UDPSettings(), random.Random(1).randbytes)
-        async with serving(protocol, ShellLimits(sessions=2)) as world, device() as a, device() as b, device() as c:
-            for number, one in enumerate((a, b), 1):
-                one.send(b"x", world.shell.port)
-                await until(lambda number=number: world.shell.sessions == number)  # type: ignore[misc]
-            first, second = world.shell._live
-            a.send(b"again", world.shell.port)
-            c.send(b"x", world.shell.port)
-            await until(lambda: world.shell.counters["evicted"])
-            assert second.closed
-            assert not first.closed
-            first.busy = True  # since it was serviced last, as by another session's call
-            b.send(b"x", world.shell.port)
-            await until(lambda: world.shell.counters["evicted"] == 2)
-            assert next(iter(world.shell._live)) is first
+        async with serving(QuietUDP(UDPSettings(), random.Random(1).randbytes), ShellLimits(sessions=4)) as world:
+
+            def hear(name: str) -> Session:
+                world.shell.received(b"x", (f"127.0.0.{ord(name)}", 1), world.shell._local, LISTENER)
+                return list(world.shell._live)[-1]
+
+            a, b, c, d = (hear(name) for name in "abcd")
+            e = hear("e")
+            assert a.closed
+            hear("b")
+            hear("e")
+            c.close("test", 0.0)
+            world.shell.answer(c, 0, Reply(Outcome.ACCEPTED))
+            f = hear("f")
+            assert not d.closed
+            hear("g")
+            assert d.closed
+            assert not b.closed
+            hear("h")
+            assert b.closed
+            e.busy = True  # by another session's call; its owner has not looked since
+            hear("i")
+            assert f.closed
+            assert not e.closed
+            assert world.shell.sessions == 4
+            assert world.shell.counters["evicted"] == 4
 
     asyncio.run(main())
 
