@@ -255,16 +255,19 @@ def bind(kind: socket.SocketKind, url: str, host: str, port: int) -> socket.sock
         family, _, proto, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
     except OSError:
         raise ListenError("listen", url, f"no such address: {host!r}; use one of this machine, or 0.0.0.0") from None
-    sock = socket.socket(family, kind, proto)  # without `proto`, asyncio leaves Nagle's algorithm on: 40 ms an answer
+    sock = None
     try:
+        sock = socket.socket(family, kind, proto)  # without `proto`, asyncio leaves Nagle on: 40 ms an answer
         if kind is socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT must not stop a restart
-        if family == socket.AF_INET6 and host not in ("", "::"):
+        where = _plain(str(address[0]))
+        if where.version == 6 and not where.is_unspecified:  # `::` and IPv4-mapped addresses speak IPv4, too
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setblocking(False)
         sock.bind(address)
     except OSError as error:
-        sock.close()
+        if sock is not None:
+            sock.close()
         raise ListenError("listen", url, f"{os.strerror(error.errno or 0)}; choose another port or address") from None
     return sock
 

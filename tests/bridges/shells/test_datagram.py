@@ -1,13 +1,16 @@
 """The datagram shell, over real sockets on loopback."""
 
 import asyncio
+import os
 import random
+import resource
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from ipaddress import ip_network
 
 import pytest
+from tests.bridges.shells.rig import World, device, serving, udp
 from tests.waiting import until
 
 from thinbridge.errors import ListenError
@@ -19,7 +22,6 @@ from thinbridge.protocols.base import (
     Outbound,
     Outcome,
     Path,
-    Protocol,
     PushResult,
     Reply,
     Session,
@@ -27,66 +29,6 @@ from thinbridge.protocols.base import (
 )
 from thinbridge.protocols.udp import UDP, UDPSession, UDPSettings
 from thinbridge.shells import DatagramShell, ShellLimits
-
-Seen = list[tuple[Session, object]]
-
-
-class Device(asyncio.DatagramProtocol):
-    """A socket of a device."""
-
-    def __init__(self) -> None:
-        self.inbox: asyncio.Queue[tuple[bytes, tuple[str, int]]] = asyncio.Queue()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.inbox.put_nowait((data, addr))
-
-    def send(self, data: bytes, port: int) -> None:
-        self.transport.sendto(data, ("127.0.0.1", port))  # type: ignore[attr-defined]
-
-    async def heard(self) -> tuple[bytes, tuple[str, int]]:
-        return await asyncio.wait_for(self.inbox.get(), 5)
-
-
-@asynccontextmanager
-async def device() -> AsyncIterator[Device]:
-    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(Device, local_addr=("127.0.0.1", 0))
-    yield protocol
-    transport.close()
-    await asyncio.sleep(0)
-
-
-class World:
-    """A shell, and what it reported."""
-
-    def __init__(self, shell: DatagramShell) -> None:
-        self.shell = shell
-        self.events: Seen = []
-        self.came: asyncio.Queue[tuple[Session, object]] = asyncio.Queue()
-
-    def on_event(self, endpoint: object, session: Session, event: object) -> None:
-        assert endpoint is self.shell
-        self.events.append((session, event))
-        self.came.put_nowait((session, event))
-
-    async def next(self) -> tuple[Session, object]:
-        return await asyncio.wait_for(self.came.get(), 5)
-
-
-@asynccontextmanager
-async def serving(protocol: Protocol, limits: ShellLimits | None = None) -> AsyncIterator[World]:
-    shell = DatagramShell(protocol, "dev", "127.0.0.1", 0, limits)
-    await shell.open()
-    world = World(shell)
-    shell.serve(world.on_event)
-    yield world
-    await shell.close()
-
-
-def udp(**settings: float) -> UDP:
-    return UDP(UDPSettings(**settings), random.Random(1).randbytes)  # type: ignore[arg-type]
 
 
 def test_a_round_trip_a_push_and_the_end() -> None:
@@ -340,14 +282,28 @@ def test_a_session_that_closes_its_port_and_ends() -> None:
     asyncio.run(main())
 
 
-def test_without_a_file_descriptor_a_fresh_port_is_a_lost_datagram(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_file_descriptor_a_fresh_port_is_a_lost_datagram() -> None:
     async def main() -> None:
         async with serving(Fresh(UDPSettings(), random.Random(1).randbytes)) as world, device() as one:
-            monkeypatch.setattr(world.shell, "host", "192.0.2.1")  # an address that can't be bound, as with EMFILE
-            one.send(b"x", world.shell.port)
-            await until(lambda: world.shell.counters["no_fresh_port"])
+            with no_more_files():
+                one.send(b"x", world.shell.port)
+                await until(lambda: world.shell.counters["no_fresh_port"] == 2)
+            one.send(b"y", world.shell.port)
+            assert (await one.heard())[0] == b"y"
 
     asyncio.run(main())
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """EMFILE for whatever opens one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as lowest:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno(), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_session_that_knows_no_pushes_refuses_them() -> None:
