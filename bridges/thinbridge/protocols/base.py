@@ -57,12 +57,13 @@ class Path(NamedTuple):
     peer: Address
     """The device's address."""
     local: Address = ()
-    """Our address that it spoke to."""
+    """Our address that it spoke to: what it hears comes from there. Where it spoke to a group, or the system does not
+    say, the one that the listener is bound to."""
     socket: int = LISTENER
     """Which socket of the endpoint. A stream: the connection's number. Datagrams: 0 is the listener's own; any other
     number names one that the shell opens when something is first sent by it and closes with the session (TFTP)."""
     multicast: bool = False
-    """It came to a multicast address: no error replies, no state that lasts."""
+    """It came to a multicast or broadcast address: no error replies, no state that lasts."""
     verified: bool = False
     """The peer's address is proven (a handshake, a stream, a trusted network): the 3× rule does not apply."""
     identity: Identity | None = None

@@ -1,6 +1,7 @@
 """All the sockets of listeners: thin shells around sans-IO protocols.
 
-`shell` does an owner's duties of `protocols.base`; `datagram` and `stream` add their kind of socket to it.
+`shell` does an owner's duties of `protocols.base`, its `timers` ring for sessions; `datagram` and `stream` add their
+kind of socket to it, `pktinfo` is a UDP socket on all addresses.
 """
 
 from thinbridge.protocols.base import Transport

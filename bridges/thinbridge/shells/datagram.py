@@ -1,6 +1,7 @@
 """The shell of datagram protocols: one UDP socket, and fresh ports for sessions that ask for one (TFTP).
 
-`bridge.py` makes one per `udp`, `coap`, … listener. On Linux the kernel's own drops are counted as `kernel_dropped`.
+`bridge.py` makes one per `udp`, `coap`, … listener. A socket on one address is a transport of the loop, one on all
+addresses is `pktinfo`'s. On Linux the kernel's own drops are counted as `kernel_dropped`.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import cast
 
 from thinbridge.errors import ListenError
 from thinbridge.protocols.base import LISTENER, Address, OnEvent, Path, Session, Stateless
+from thinbridge.shells.pktinfo import AnyAddress, needed
 from thinbridge.shells.shell import Shell, bind, local_address
 
 RECEIVE_BUFFER = 4 << 20
@@ -23,7 +25,7 @@ SO_MEMINFO, _DROPS = 55, 8  # <asm-generic/socket.h>, SK_MEMINFO_DROPS of <linux
 class DatagramShell(Shell):
     """An endpoint of a datagram protocol."""
 
-    _transport: asyncio.DatagramTransport | None = None
+    _listener: "_OneAddress | AnyAddress"
     _task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -33,23 +35,19 @@ class DatagramShell(Shell):
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._local = local_address(self._sock)
         self.port = self._local[1]
+        if needed(self._local):
+            self._listener = AnyAddress(self._sock, self.received, self.failed)
+        else:
+            self._listener = _OneAddress(self, self._sock, LISTENER)
         self._by_key: dict[Hashable, Session] = {}
         self._keys: dict[Session, Hashable] = {}
-        self._fresh: dict[int, _FreshPort] = {}
+        self._fresh: dict[int, _OneAddress] = {}
         self._of_session: dict[Session, set[int]] = {}
 
     def serve(self, on_event: OnEvent) -> None:
         """Start to read."""
         self._on_event = on_event
-        self._task = self._loop.create_task(self._start())
-
-    async def _start(self) -> None:
-        receiver = _Receiver(self, self._local, LISTENER)
-        await self._loop.create_datagram_endpoint(lambda: receiver, sock=self._sock)
-
-    def started(self, transport: asyncio.DatagramTransport) -> None:
-        """The listener can send; called before it reads what waited since it was bound, which may want an answer."""
-        self._transport = transport
+        self._task = self._listener.start()
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -62,10 +60,10 @@ class DatagramShell(Shell):
 
     # --- In ---------------------------------------------------------------------------------------------------
 
-    def received(self, data: bytes, peer: Address, local: Address, number: int) -> None:
+    def received(self, data: bytes, peer: Address, local: Address, number: int, multicast: bool = False) -> None:
         """A datagram came."""
         now = self._loop.time()
-        path = Path(peer, local, number, False, self._trusts(peer[0]))
+        path = Path(peer, local, number, multicast, self._trusts(peer[0]))
         key = self.core.locate(data, path, now)
         if key is None:
             return
@@ -110,26 +108,30 @@ class DatagramShell(Shell):
 
     def _send(self, session: Session | None, data: bytes | None, path: Path) -> None:
         if path.socket == LISTENER:
-            if data and self._transport is not None:
-                self._transport.sendto(data, path.peer)
+            if data:
+                self._listener.sendto(data, path)
             return
         if data is None:
             self._close_fresh(path.socket)
             return
-        port = self._fresh.get(path.socket) or self._open_fresh(session, path.socket)
+        port = self._fresh.get(path.socket) or self._open_fresh(session, path)
         if port is not None:
-            port.send(data, path.peer)
+            port.sendto(data, path)
 
-    def _open_fresh(self, session: Session | None, number: int) -> "_FreshPort | None":
-        """A port of its own for a session; without one the datagram is lost, as on any bad network."""
+    def _open_fresh(self, session: Session | None, path: Path) -> "_OneAddress | None":
+        """A port of its own for a session, at the address that its device spoke to; without one the datagram is lost,
+        as on any bad network."""
         if session is None:
             return None
+        host, _, *zone = path.local or self._local
         try:
-            port = self._fresh[number] = _FreshPort(self, number)
+            sock = bind(socket.SOCK_DGRAM, self.url, f"{host}%{zone[1]}" if any(zone) else host, 0)
         except ListenError:  # no port, no file descriptor
             self.core.counters["no_fresh_port"] += 1
             return None
-        self._of_session.setdefault(session, set()).add(number)
+        port = self._fresh[path.socket] = _OneAddress(self, sock, path.socket)
+        port.start()
+        self._of_session.setdefault(session, set()).add(path.socket)
         return port
 
     def _close_fresh(self, number: int) -> None:
@@ -147,21 +149,39 @@ class DatagramShell(Shell):
         for port in self._fresh.values():
             port.close()
         self._fresh.clear()
-        if self._transport is not None:
-            self._transport.close()
-            await asyncio.sleep(0)  # the transport closes its socket in the loop's next turn
+        self._listener.close()
+        await asyncio.sleep(0)  # a transport closes its socket in the loop's next turn
         self._sock.close()
 
 
-class _Receiver(asyncio.DatagramProtocol):
-    """Joins a socket to the shell. What asyncio hands over is no `DatagramTransport` by type: never check for it."""
+class _OneAddress(asyncio.DatagramProtocol):
+    """A socket on one address, by a transport of the loop: the listener's, or a fresh port of one session.
 
-    def __init__(self, shell: DatagramShell, local: Address, number: int) -> None:
-        self._shell, self._local, self._number = shell, local, number
+    What is sent before it is up waits, which takes one turn of the loop. What asyncio hands over as a transport is no
+    `DatagramTransport` by type: never check for it.
+    """
+
+    _transport: asyncio.DatagramTransport | None = None
+    _task: asyncio.Task[None] | None = None
+
+    def __init__(self, shell: DatagramShell, sock: socket.socket, number: int) -> None:
+        self._shell, self._sock, self._number = shell, sock, number
+        self._local = local_address(sock)
+        self._waiting: list[tuple[bytes, Path]] = []
+
+    def start(self) -> asyncio.Task[None]:
+        """Read, also what waits since the socket was bound."""
+        self._task = asyncio.get_running_loop().create_task(self._start())
+        return self._task
+
+    async def _start(self) -> None:
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=self._sock)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._number == LISTENER:
-            self._shell.started(cast("asyncio.DatagramTransport", transport))
+        self._transport = cast("asyncio.DatagramTransport", transport)
+        for data, path in self._waiting:
+            self._transport.sendto(data, path.peer)
+        self._waiting.clear()
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         self._shell.received(data, addr, self._local, self._number)
@@ -169,33 +189,16 @@ class _Receiver(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         self._shell.failed()
 
-
-class _FreshPort:
-    """A socket of its own for one session; what is sent before it is up waits, which takes one turn of the loop."""
-
-    def __init__(self, shell: DatagramShell, number: int) -> None:
-        self._shell = shell
-        self._waiting: list[tuple[bytes, Address]] = []
-        self._transport: asyncio.DatagramTransport | None = None
-        self._sock = bind(socket.SOCK_DGRAM, shell.url, shell.host, 0)
-        receiver = _Receiver(shell, local_address(self._sock), number)
-        self._task = asyncio.get_running_loop().create_task(self._start(receiver))
-
-    async def _start(self, receiver: _Receiver) -> None:
-        loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: receiver, sock=self._sock)
-        for data, peer in self._waiting:
-            self._transport.sendto(data, peer)
-        self._waiting.clear()
-
-    def send(self, data: bytes, peer: Address) -> None:
+    def sendto(self, data: bytes, path: Path) -> None:
+        """Send a datagram."""
         if self._transport is None:
-            self._waiting.append((data, peer))
+            self._waiting.append((data, path))
         else:
-            self._transport.sendto(data, peer)
+            self._transport.sendto(data, path.peer)
 
     def close(self) -> None:
+        """Close the socket, once what waits is sent."""
         if self._transport is not None:
             self._transport.close()
-        elif not self._task.done():
+        elif self._task is not None and not self._task.done():
             self._task.add_done_callback(lambda _: self.close())
