@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from random import Random
 from urllib.parse import urlsplit
 
+from thinbridge.testing.closing import close
 from thinbridge.testing.network import CLEAN, Burst, Faults, Link, Pipe
 
 Address = tuple[str, int]
@@ -177,15 +178,7 @@ class StreamChaos:
 
     async def stop(self) -> None:
         """Close the port and cut all connections."""
-        self._server.close()
-        self.cut_all()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    def cut_all(self) -> None:
-        """Cut every connection now."""
-        for task in self._tasks:
-            task.cancel()
+        await close(self._server, self._tasks)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from random import Random
 
 from thinbridge.protocols.base import Inbound, Outcome, Reply
+from thinbridge.testing.closing import close
 
 # --- In virtual time -------------------------------------------------------------------------------------------
 
@@ -179,11 +180,7 @@ class Sink:
 
     async def stop(self) -> None:
         """Close the port and all connections; `start` opens the same port again."""
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
+        await close(self._server, self._tasks)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

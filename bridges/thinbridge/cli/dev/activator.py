@@ -82,7 +82,7 @@ class Activator:
         self._at_once = at_once
         self._server.close()
         serving = [link.task for link in self._links]
-        for task in serving:
+        for task in (*serving, *(self._tasks if at_once else ())):
             task.cancel()
         starting, self._starting = self._starting, None
         if starting is not None:
@@ -90,9 +90,6 @@ class Activator:
             for process in await asyncio.gather(starting, return_exceptions=True):
                 if not isinstance(process, BaseException):
                     await process.stop(at_once)
-        if at_once:
-            for task in self._tasks:
-                task.cancel()
         await asyncio.gather(*serving, *self._tasks, return_exceptions=True)
 
     def changed(self, what: str) -> None:
