@@ -28,8 +28,7 @@ class StreamShell(Shell):
         self._loop = asyncio.get_running_loop()
         self._sock = bind(socket.SOCK_STREAM, self.url, self.host, self.port)
         self._sock.listen(BACKLOG)  # only now is a taken port an error; who connects waits for `serve`
-        self._local = local_address(self._sock)
-        self.port = self._local[1]
+        self.port = local_address(self._sock)[1]
         self._numbers = itertools.count(1)
         self._by_path: dict[int, _Connection] = {}
         self._current: dict[Session, _Connection] = {}
@@ -61,7 +60,7 @@ class StreamShell(Shell):
             counters["address_full"] += 1
         else:
             number = next(self._numbers)
-            connection.path = Path(connection.peer, self._local, number, False, True)
+            connection.path = Path(connection.peer, connection.local, number, False, True)
             self._by_address[host] += 1
             self._by_path[number] = connection
             session = self.core.open(connection.path, connection.path, now)
@@ -167,6 +166,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by type
         self.peer = transport.get_extra_info("peername") or ("", 0)
+        self.local = transport.get_extra_info("sockname") or ()  # the listener's own may be a wildcard
         self.transport.set_write_buffer_limits(high=self._shell.limits.write_buffer)
         self._shell.connected(self)
 

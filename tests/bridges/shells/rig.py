@@ -37,9 +37,11 @@ async def device(host: str = "127.0.0.1", broadcast: bool = False) -> AsyncItera
     transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
         Device, local_addr=(host, 0), allow_broadcast=broadcast
     )
-    yield protocol
-    transport.close()
-    await asyncio.sleep(0)
+    try:
+        yield protocol
+    finally:
+        transport.close()
+        await asyncio.sleep(0)
 
 
 class World:
@@ -67,8 +69,10 @@ async def serving(
     await shell.open()
     world = World(shell)
     shell.serve(world.on_event)
-    yield world
-    await shell.close()
+    try:
+        yield world
+    finally:
+        await shell.close()
 
 
 def udp(**settings: float) -> UDP:

@@ -141,16 +141,18 @@ class World:
 
 
 @asynccontextmanager
-async def serving(limits: ShellLimits | None = None) -> AsyncIterator[World]:
-    shell = StreamShell(Lines(), "dev", "127.0.0.1", 0, limits)
+async def serving(limits: ShellLimits | None = None, host: str = "127.0.0.1") -> AsyncIterator[World]:
+    shell = StreamShell(Lines(), "dev", host, 0, limits)
     await shell.open()
     world = World(shell)
     shell.serve(world.on_event)
-    yield world
-    await shell.close()
-    for writer in world.writers:
-        writer.transport.abort()
-    await asyncio.sleep(0)
+    try:
+        yield world
+    finally:  # uvloop waits for whatever a failed test leaves open
+        await shell.close()
+        for writer in world.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 async def connect(world: World, say: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -182,6 +184,23 @@ def test_a_session_outlives_its_connection_and_is_taken_over() -> None:
             assert await new.readline() == b"hi\n"
 
     run(main)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_path_says_which_of_our_addresses_a_device_is_connected_to(loop: str) -> None:
+    async def main() -> None:
+        async with serving(host="0.0.0.0") as world:
+            _, writer = await asyncio.open_connection("127.0.0.2", world.shell.port)
+            world.writers.append(writer)
+            writer.write(b"ann\nx\n")
+            await until(lambda: world.lines())
+            path = world.session().path
+            assert path is not None
+            assert path.local == ("127.0.0.2", world.shell.port)
+
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
 
 
 def test_a_paused_session_is_not_read_from() -> None:
