@@ -78,7 +78,7 @@ class Shell(Endpoint):
         self._live: dict[Session, None] = {}
         self._idle: dict[Session, None] = {}  # all that are not busy, the longest-silent first
         self._next: list[Session] = []  # the first of them, taken out; the last in here goes next
-        self._pushes: dict[tuple[Session, int], Callable[[PushResult], None]] = {}
+        self._pushes: dict[Session, dict[int, Callable[[PushResult], None]]] = {}
         self._timers = Timers(self._ring)
         self._on_event: OnEvent
         self._loop: asyncio.AbstractEventLoop
@@ -126,7 +126,7 @@ class Shell(Endpoint):
         if not push:
             done(PushResult.REFUSED)
             return
-        self._pushes[session, push] = done
+        self._pushes.setdefault(session, {})[push] = done
         self._service(session, now)
 
     def authorized(self, session: Session, decision: Decision) -> None:
@@ -166,9 +166,7 @@ class Shell(Endpoint):
             if isinstance(event, Inbound):
                 self._on_event(self, session, event)
             elif isinstance(event, Pushed):
-                done = self._pushes.pop((session, event.push), None)
-                if done is not None:
-                    done(event.result)
+                self._pushed(session, event)
             elif isinstance(event, Handover):
                 self._hand_over(session, event, now)
             elif isinstance(event, Woke):
@@ -188,6 +186,14 @@ class Shell(Endpoint):
             armed = self._timers.armed.get(session)
             if armed is None or when < armed[WHEN]:  # a later timer waits for the armed one to come and look again
                 self._timers.arm(session, max(now + RESOLUTION, when))  # in this order NaN, no time at all, is at once
+
+    def _pushed(self, session: Session, event: Pushed) -> None:
+        pushes = self._pushes.get(session, {})
+        done = pushes.pop(event.push, None)
+        if not pushes:
+            self._pushes.pop(session, None)
+        if done is not None:
+            done(event.result)
 
     def _ring(self, session: Session, now: float) -> None:
         session.handle_timer(now)
@@ -225,8 +231,8 @@ class Shell(Endpoint):
         del self._live[session]
         self._idle.pop(session, None)
         self._timers.disarm(session)
-        for key in [key for key in self._pushes if key[0] is session]:
-            self._pushes.pop(key)(PushResult.GONE)
+        for done in self._pushes.pop(session, {}).values():
+            done(PushResult.GONE)
         self._on_event(self, session, Closed())
 
     def _trusts(self, host: str) -> bool:

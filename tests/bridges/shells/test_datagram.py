@@ -7,6 +7,7 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from ipaddress import ip_network
 
 import pytest
@@ -22,6 +23,7 @@ from thinbridge.protocols.base import (
     Outbound,
     Outcome,
     Path,
+    Pushed,
     PushResult,
     Reply,
     Session,
@@ -321,6 +323,44 @@ def test_a_session_that_knows_no_pushes_refuses_them() -> None:
             results: list[PushResult] = []
             world.shell.push(session, None, Outbound(None, b"x"), results.append)
             assert results == [PushResult.REFUSED]
+
+    asyncio.run(main())
+
+
+def test_a_push_that_is_not_settled_when_its_session_ends_is_gone() -> None:
+    class Slow(UDPSession):
+        def push(self, target: int | None, outbound: Outbound, now: float) -> int:
+            self._pushes += 1
+            return self._pushes
+
+    class SlowUDP(UDP):
+        def open(self, key: object, path: Path, now: float) -> UDPSession:
+            return Slow(self, path, now)
+
+    async def main() -> None:
+        async with serving(SlowUDP(UDPSettings(), random.Random(1).randbytes)) as world, device() as a, device() as b:
+            results: list[tuple[str, PushResult]] = []
+            sessions: list[Slow] = []
+
+            def tell(name: str, result: PushResult) -> None:
+                results.append((name, result))
+
+            for one in (a, b):
+                one.send(b"x", world.shell.port)
+                session, _ = await world.next()
+                assert isinstance(session, Slow)
+                sessions.append(session)
+                for name in "12":
+                    world.shell.push(session, None, Outbound(None, b"x"), partial(tell, name))
+            assert not results
+            sessions[0]._events.append(Pushed(2, PushResult.DELIVERED))
+            sessions[0].closed = True
+            world.shell.answer(sessions[0], 1, Reply(Outcome.ACCEPTED))
+            assert results == [("2", PushResult.DELIVERED), ("1", PushResult.GONE)]
+            sessions[1]._events += [Pushed(number, PushResult.DELIVERED) for number in (1, 2, 2, 3)]
+            world.shell.answer(sessions[1], 1, Reply(Outcome.ACCEPTED))
+            assert results[2:] == [("1", PushResult.DELIVERED), ("2", PushResult.DELIVERED)]
+            assert not world.shell._pushes
 
     asyncio.run(main())
 
