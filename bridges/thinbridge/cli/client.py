@@ -23,7 +23,7 @@ def talk(exchange: Exchange, transport: Transport, host: str, port: int, timeout
         timeout: seconds until the device gives up.
 
     Returns:
-        How it ended; None: no answer in time, or the connection was closed before there was one.
+        How it ended; None: no answer in time, or before the connection was closed, and no other word either.
 
     Raises:
         OSError: the bridge can't be reached: nothing listens there, no such host.
@@ -40,10 +40,13 @@ def talk(exchange: Exchange, transport: Transport, host: str, port: int, timeout
 def _converse(exchange: Exchange, sock: socket.socket, end: float) -> None:
     exchange.start(time.monotonic())
     while True:
-        for data in exchange.data_to_send():
-            sock.sendall(data)
+        _say(exchange, sock)
+        if exchange.result is not None:
+            return
         now = time.monotonic()
-        if exchange.result is not None or now >= end:
+        if now >= end:
+            exchange.end(closed=False)
+            _say(exchange, sock)
             return
         due = exchange.next_timer()
         sock.settimeout(max(0.001, min(end, end if due is None else due) - now))
@@ -53,5 +56,11 @@ def _converse(exchange: Exchange, sock: socket.socket, end: float) -> None:
             exchange.handle_timer(time.monotonic())
             continue
         if not data and sock.type is socket.SOCK_STREAM:
-            return  # the bridge closed the connection
+            exchange.end(closed=True)
+            return
         exchange.receive(data, time.monotonic())
+
+
+def _say(exchange: Exchange, sock: socket.socket) -> None:
+    for data in exchange.data_to_send():
+        sock.sendall(data)

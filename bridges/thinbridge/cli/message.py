@@ -29,6 +29,8 @@ class Message:
     version: str = "5"
     """Of MQTT."""
     confirmable: bool = True
+    grace: float | None = None
+    """Seconds to wait for an answer after MQTT's PUBACK; None: until the timeout."""
 
     def check(self) -> None:
         """Find out what can't be sent, before anything is.
@@ -123,6 +125,8 @@ def _mqtt(message: Message, parts: SplitResult) -> Exchange:
         raise SettingsError("--response-topic", message.response_topic, "use it with MQTT 5 only")
     if message.version != "5" and message.content_type:
         raise SettingsError("--type", message.content_type, "use it with MQTT 5 only")
+    if set(message.response_topic or "") & set("+#"):
+        raise SettingsError("--response-topic", message.response_topic, "name a topic without wildcards")
     client_id = f"send-{os.urandom(6).hex()}"
     v5 = message.version == "5"
     return Request(
@@ -133,6 +137,8 @@ def _mqtt(message: Message, parts: SplitResult) -> Exchange:
         content_type=message.content_type,
         response_topic=(message.response_topic or f"answers/{client_id}") if v5 else None,
         client_id=client_id,
+        correlated=not message.response_topic,  # who publishes to a topic that somebody named may know no request
+        grace=message.grace,
     )
 
 

@@ -25,6 +25,11 @@ OPTIONS: Final = {
     "udp": (),
 }
 """What has a meaning for whom."""
+TIMEOUT: Final = 60.0
+"""Seconds: a cold start takes 5 to 30."""
+GRACE: Final = 2.0
+"""Seconds for MQTT's answer after its PUBACK, where nobody says a timeout: in mode request the PUBACK itself waits for
+the function, so the answer comes right after it, or never. In mode later it may come much later: say how long."""
 
 
 def send(
@@ -55,14 +60,14 @@ def send(
     ] = None,
     non: Annotated[bool, typer.Option("--non", help="CoAP: a message that is not confirmed.")] = False,
     timeout: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--timeout",
             metavar="SECONDS",
             parser=console.number(float, 0.001),
-            help="How long to wait; a cold start takes a while.",
+            help="How long to wait: 60, but MQTT 2 after its PUBACK, unless said.",
         ),
-    ] = 60.0,
+    ] = None,
     count: Annotated[
         int, typer.Option("--count", metavar="N", parser=console.number(int, 1), help="Send it so many times.")
     ] = 1,
@@ -94,9 +99,10 @@ def send(
             response_topic,
             version or "5",
             not non,
+            GRACE if timeout is None else None,
         )
         message.check()
-    results = [_once(message, timeout, number < count) for number in range(1, count + 1)]
+    results = [_once(message, timeout or TIMEOUT, number < count) for number in range(1, count + 1)]
     raise typer.Exit(0 if all(result is not None and result.ok for result in results) else 1)
 
 

@@ -1,8 +1,8 @@
 """What a device-side exchange is: one message sent and its answer awaited, sans-IO. See `udp.py`, the smallest.
 
 `thinbridge send`, `thinbridge dev --demo`, the check kit and the benches drive it: after *any* call, send
-`data_to_send()`, look at `result` and at `next_timer()`. The one who drives it ends the wait; nothing in here gives up
-unless its protocol says so.
+`data_to_send()`, look at `result` and at `next_timer()`. The one who drives it ends the wait, and says so by `end`;
+nothing in here gives up unless its protocol says so.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ class Result:
     ok: bool
     """The protocol says that it was done."""
     code: str
-    """The protocol's own word for people: `2.05`, `PUBACK 0x00`, `reply`."""
+    """The protocol's own word for people: `2.05`, `PUBACK 0x99 Payload format invalid`, `reply`."""
     content_type: str | None = None
     """Media type of `data`, None where the protocol or the answer names none."""
     data: bytes = b""
@@ -47,3 +47,10 @@ class Exchange(ABC):
 
     def handle_timer(self, now: float) -> None:
         """Time has come; calling it early is harmless."""
+
+    def end(self, closed: bool) -> None:
+        """Nothing will come any more; what has come by now may be a result.
+
+        Args:
+            closed: the other side closed the connection, else time is up.
+        """

@@ -153,6 +153,8 @@ class Request(Exchange):
         password: to connect with.
         keep_alive: seconds.
         user: User Properties (MQTT 5).
+        correlated: only a PUBLISH with our Correlation Data is the answer; False: any on `response_topic`.
+        grace: seconds to wait for the answer after a PUBACK that says yes; None: for as long as the caller does.
     """
 
     def __init__(
@@ -169,6 +171,8 @@ class Request(Exchange):
         password: bytes | None = None,
         keep_alive: int = 60,
         user: Sequence[tuple[str, str]] = (),
+        correlated: bool = True,
+        grace: float | None = None,
     ) -> None:
         self._client = Client(Connect(client_id, version, True, keep_alive, username, password))
         values: dict[int, object] = {}
@@ -181,6 +185,9 @@ class Request(Exchange):
             values[properties.USER] = list(user)
         self._publish = Publish(topic, data, qos, properties=values)
         self._response_topic = response_topic
+        self._correlated = correlated
+        self._grace = grace
+        self._due: float | None = None
         self._subscribed = self._published = False
 
     def start(self, now: float) -> None:
@@ -192,19 +199,19 @@ class Request(Exchange):
         if self.result is not None:
             return
         self._client.receive(data, now)
-        self._step()
+        self._step(now)
         self._look_closed()
 
     def _look_closed(self) -> None:
         if self._client.closed is not None and self.result is None:
             self.result = Result(False, f"closed {_code(self._client.closed)}")
 
-    def _step(self) -> None:
+    def _step(self, now: float) -> None:
         client = self._client
         if client.connack is None:
             return
         if client.connack:
-            self.result = Result(False, f"CONNACK {_code(client.connack)}")
+            self.result = Result(False, f"CONNACK {_connack(client.connack, client.hello.v5)}")
         elif self._response_topic is not None and not self._subscribed:
             client.subscribe((self._response_topic, 1))
             self._subscribed = True
@@ -213,19 +220,20 @@ class Request(Exchange):
         elif not self._published:
             self._send()
         else:
-            self._look()
+            self._look(now)
 
     def _send(self) -> None:
         code = (self._client.suback or b"\0")[0]
         if code >= reasons.FAILURE:
             self._finish(Result(False, f"SUBACK {_code(code)}"))
             return
+        self._client.received.clear()  # what came before the question is no answer to it
         self._client.publish(self._publish)
         self._published = True
         if not self._publish.qos and self._response_topic is None:
             self._finish(Result(True, "sent"))
 
-    def _look(self) -> None:
+    def _look(self, now: float) -> None:
         """The PUBACK, and the answer if one is awaited; a PUBACK that says no ends the wait."""
         for _, reason in self._client.acknowledged:
             if reason >= reasons.FAILURE or self._response_topic is None:
@@ -233,10 +241,12 @@ class Request(Exchange):
                 self._finish(Result(reason < reasons.FAILURE, f"PUBACK{code}"))
                 return
         for answer in self._client.received:
-            if answer.properties.get(properties.CORRELATION_DATA) == CORRELATION:
+            if not self._correlated or answer.properties.get(properties.CORRELATION_DATA) == CORRELATION:
                 content_type = answer.properties.get(properties.CONTENT_TYPE)
                 self._finish(Result(True, "PUBLISH", content_type, answer.data))
                 return
+        if self._client.acknowledged and self._grace is not None and self._due is None:
+            self._due = now + self._grace
 
     def _finish(self, result: Result) -> None:
         self.result = result
@@ -247,15 +257,43 @@ class Request(Exchange):
         return self._client.data_to_send()
 
     def next_timer(self) -> float | None:
-        """When a PINGREQ is due."""
-        return None if self.result is not None else self._client.next_timer()
+        """When a PINGREQ is due, or the grace is over."""
+        if self.result is not None:
+            return None
+        return min((due for due in (self._client.next_timer(), self._due) if due is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
-        """Keep the connection alive while the answer takes its time."""
-        if self.result is None:
-            self._client.handle_timer(now)
-            self._look_closed()
+        """Keep the connection alive while the answer takes its time; after the grace there is none."""
+        if self.result is not None:
+            return
+        self._client.handle_timer(now)
+        self._look_closed()
+        if self._due is not None and now >= self._due:
+            self.end(closed=False)
+
+    def end(self, closed: bool) -> None:
+        """Done if the PUBACK has come; a connection that was closed says what was still to come."""
+        if self.result is not None:
+            return
+        if self._client.acknowledged:
+            missing = "connection closed before the answer" if closed else "no answer on the response topic"
+            self._finish(Result(True, f"PUBACK, {missing}"))
+        elif closed:
+            self.result = Result(False, f"connection closed before {self._awaited()}")
+
+    def _awaited(self) -> str:
+        if self._client.connack is None:
+            return "CONNACK"
+        if not self._published:
+            return "SUBACK"
+        return "PUBACK" if self._publish.qos else "the answer"
 
 
 def _code(reason: int) -> str:
-    return f"0x{reason:02x}"
+    return f"0x{reason:02x} {reasons.NAMES.get(reason, '')}".rstrip()
+
+
+def _connack(code: int, v5: bool) -> str:
+    """3.1.1 has return codes of its own, with the same names."""
+    names = {old: reasons.NAMES.get(reason, "") for reason, old in reasons.CONNACK_311.items()}
+    return _code(code) if v5 else f"0x{code:02x} {names.get(code, '')}".rstrip()

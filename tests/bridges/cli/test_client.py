@@ -84,6 +84,39 @@ def test_a_connection_that_is_closed_first_is_no_answer() -> None:
             pass  # what was sent into it came back as a reset
 
 
+class Bounds(Lines):
+    """Knows how it was ended."""
+
+    def end(self, closed: bool) -> None:
+        self.result = Result(False, "closed" if closed else "time is up")
+        self._out = [b"last\n"]
+
+
+def test_an_exchange_hears_that_the_connection_was_closed() -> None:
+    def play(sock: socket.socket) -> None:
+        connection, _ = sock.accept()
+        with connection, connection.makefile("rb") as lines:
+            lines.readline()
+            connection.shutdown(socket.SHUT_WR)
+            lines.read()
+
+    with bridge(socket.SOCK_STREAM, play) as port:
+        assert talk(Bounds(), Transport.STREAM, "127.0.0.1", port, 10) == Result(False, "closed")
+
+
+def test_an_exchange_hears_that_time_is_up_and_has_the_last_word() -> None:
+    said: list[bytes] = []
+
+    def play(sock: socket.socket) -> None:
+        connection, _ = sock.accept()
+        with connection, connection.makefile("rb") as lines:
+            said.extend(lines)
+
+    with bridge(socket.SOCK_STREAM, play) as port:
+        assert talk(Bounds(), Transport.STREAM, "127.0.0.1", port, 0.1) == Result(False, "time is up")
+    assert said[-1] == b"last\n"
+
+
 def test_an_empty_datagram_is_an_answer_too() -> None:
     def play(sock: socket.socket) -> None:
         data, peer = sock.recvfrom(100)

@@ -1,9 +1,11 @@
 """The commands as they are typed: help, send, protocols, routes."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
@@ -112,6 +114,31 @@ def test_send_without_an_answer_is_1() -> None:
         udp = running.url("udp")
         assert b"no answer" in thinbridge("send", udp, "-d", "x", "--timeout", "0.2", status=1).stderr
     assert b"Connection refused" in thinbridge("send", udp, "-d", "x", status=1).stderr
+
+
+def test_send_is_done_at_the_puback_if_no_answer_follows() -> None:
+    listen = ("--listen", "mqtt://127.0.0.1:0", "--http", "127.0.0.1:0", "--mode", "event")
+    with sink() as url, program("run", *listen, "--sink", url) as running:
+        for more in ((), ("--timeout", "0.5")):
+            done = thinbridge("send", f"{running.url('mqtt')}/none", "-d", "x", *more)
+            assert (done.stdout, done.stderr) == (b"", b"PUBACK, no answer on the response topic\n")
+
+
+def test_send_says_what_a_closed_connection_kept_back() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def play() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(100)
+                connection.sendall(b"\x20\x02\x00\x00")  # CONNACK
+                connection.recv(100)
+
+        thread = Thread(target=play)
+        thread.start()
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}/a"
+        done = thinbridge("send", url, "-V", "3.1.1", "-d", "x", status=1)
+        thread.join()
+    assert done.stderr == b"connection closed before PUBACK\n"
 
 
 def test_send_with_words_that_are_none_is_2() -> None:

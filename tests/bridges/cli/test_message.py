@@ -37,6 +37,8 @@ from thinbridge.errors import SettingsError
         ),
         (Message("mqtt://host/a", version="4"), "--mqtt-version: 4: use 5 or 3.1.1"),
         (Message("mqtt://host/a", version="3.1.1", response_topic="b"), "--response-topic: b: use it with MQTT 5 only"),
+        (Message("mqtt://host/a", response_topic="r/#"), "--response-topic: r/#: name a topic without wildcards"),
+        (Message("mqtt://host/a", response_topic="+/r"), "--response-topic: +/r: name a topic without wildcards"),
         (Message("udp://host:1"), "--data: (none): say what to send: an empty datagram is no message"),
     ],
 )

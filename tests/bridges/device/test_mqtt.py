@@ -3,6 +3,7 @@
 import pytest
 from tests.bridges.protocols.mqtt.bench import Bench, Line
 
+from thinbridge.device.base import Result
 from thinbridge.device.mqtt import CORRELATION, Client, Request
 from thinbridge.protocols.base import Outcome, Reply
 from thinbridge.protocols.mqtt import codec, connect, properties, reasons
@@ -84,10 +85,10 @@ def test_answers_to_others_are_not_its_own() -> None:
 @pytest.mark.parametrize(
     ("packets", "code"),
     [
-        ([connect.encode_connack(reasons.NOT_AUTHORIZED, False, True)], "CONNACK 0x87"),
+        ([connect.encode_connack(reasons.NOT_AUTHORIZED, False, True)], "CONNACK 0x87 Not authorized"),
         (
             [connect.encode_connack(0, False, True), codec.encode_suback(codec.SUBACK, 1, [0x8F], True)],
-            "SUBACK 0x8f",
+            "SUBACK 0x8f Topic Filter invalid",
         ),
         (
             [
@@ -95,11 +96,12 @@ def test_answers_to_others_are_not_its_own() -> None:
                 codec.encode_suback(codec.SUBACK, 1, [1], True),
                 codec.encode_puback(2, 0x99, True),
             ],
-            "PUBACK 0x99",
+            "PUBACK 0x99 Payload format invalid",
         ),
-        ([codec.encode_disconnect(0x8B, True)], "closed 0x8b"),
-        ([b"\x20\xff\xff\xff\xff"], "closed 0x81"),
-        ([b"\x40\x01\0"], "closed 0x81"),
+        ([codec.encode_disconnect(0x8B, True)], "closed 0x8b Server shutting down"),
+        ([codec.encode_disconnect(0, True)], "closed 0x00"),
+        ([b"\x20\xff\xff\xff\xff"], "closed 0x81 Malformed Packet"),
+        ([b"\x40\x01\0"], "closed 0x81 Malformed Packet"),
     ],
 )
 def test_refusals(packets: list[bytes], code: str) -> None:
@@ -113,6 +115,88 @@ def test_refusals(packets: list[bytes], code: str) -> None:
     assert (request.result.ok, request.result.code) == (False, code)
     assert request.next_timer() is None
     request.handle_timer(1e9)
+
+
+@pytest.mark.parametrize(("code", "name"), [(5, " Not authorized"), (3, " Server unavailable"), (9, "")])
+def test_return_codes_of_311_have_the_same_names(code: int, name: str) -> None:
+    request = Request("t", version=V311)
+    request.start(0.0)
+    request.receive(bytes((codec.CONNACK << 4, 2, 0, code)), 0.0)
+    assert request.result is not None
+    assert request.result.code == f"CONNACK 0x{code:02x}{name}"
+
+
+CONNACK = connect.encode_connack(0, False, True)
+SUBACK = codec.encode_suback(codec.SUBACK, 1, [1], True)
+PUBACK = codec.encode_puback(2, 0, True)
+
+
+def asked(*packets: bytes, qos: int = 1, correlated: bool = True, grace: float | None = None) -> Request:
+    """A request that heard so much, at 1.0."""
+    request = Request("t", qos=qos, response_topic="r", correlated=correlated, grace=grace)
+    request.start(0.0)
+    for packet in packets:
+        request.receive(packet, 1.0)
+    assert request.result is None
+    return request
+
+
+def test_after_a_puback_the_answer_has_a_grace() -> None:
+    request = asked(CONNACK, SUBACK, grace=2.0)
+    request.handle_timer(30.0)
+    assert request.result is None  # the PUBACK may take its time
+    request.receive(PUBACK, 31.0)
+    request.receive(codec.encode_publish(Publish("r", b"for another"), True), 32.0)
+    assert request.next_timer() == 33.0
+    request.handle_timer(32.9)
+    assert request.result is None
+    request.data_to_send()
+    request.handle_timer(33.0)
+    assert request.result == Result(True, "PUBACK, no answer on the response topic")
+    assert request.data_to_send() == [codec.encode_disconnect(0, True)]
+    assert request.next_timer() is None
+
+
+def test_without_a_grace_the_caller_ends_the_wait() -> None:
+    request = asked(CONNACK, SUBACK, PUBACK)
+    request.handle_timer(59.0)
+    assert request.result is None
+    request.end(closed=False)
+    done = request.result
+    assert done == Result(True, "PUBACK, no answer on the response topic")
+    request.end(closed=True)
+    assert request.result is done
+    waiting = asked(CONNACK, SUBACK)
+    waiting.end(closed=False)
+    assert waiting.result is None
+
+
+@pytest.mark.parametrize(
+    ("packets", "qos", "awaited"),
+    [
+        ([], 1, "CONNACK"),
+        ([CONNACK], 1, "SUBACK"),
+        ([CONNACK, SUBACK], 1, "PUBACK"),
+        ([CONNACK, SUBACK], 0, "the answer"),
+    ],
+)
+def test_a_closed_connection_says_what_was_still_to_come(packets: list[bytes], qos: int, awaited: str) -> None:
+    request = asked(*packets, qos=qos)
+    request.end(closed=True)
+    assert request.result == Result(False, f"connection closed before {awaited}")
+
+
+def test_a_connection_that_is_closed_after_the_puback_was_enough() -> None:
+    request = asked(CONNACK, SUBACK, PUBACK)
+    request.end(closed=True)
+    assert request.result == Result(True, "PUBACK, connection closed before the answer")
+
+
+def test_on_a_topic_that_somebody_named_any_message_after_the_question_is_the_answer() -> None:
+    before, after = (codec.encode_publish(Publish("r", data), True) for data in (b"before", b"after"))
+    request = asked(CONNACK, before, SUBACK, PUBACK, correlated=False)
+    request.receive(after, 1.0)
+    assert request.result == Result(True, "PUBLISH", None, b"after")
 
 
 def test_it_keeps_the_connection_alive_while_it_waits() -> None:
@@ -131,7 +215,7 @@ def test_it_keeps_the_connection_alive_while_it_waits() -> None:
     assert request.data_to_send() == [codec.PING]
     request.handle_timer(30.0)
     assert request.result is not None
-    assert request.result.code == "closed 0x8d"
+    assert request.result.code == "closed 0x8d Keep Alive timeout"
 
 
 def test_a_client_sends_again_what_was_not_acknowledged() -> None:  # MQTT-4.4.0-1

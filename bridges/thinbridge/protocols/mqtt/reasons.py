@@ -37,6 +37,47 @@ NO_SUBSCRIPTION_IDS: Final = 0xA1
 FAILURE: Final = 0x80
 """Codes from here on say no (§2.4); also 3.1.1's one failure in a SUBACK (MQTT 3.1.1 §3.9.3)."""
 
+NAMES: Final[Mapping[int, str]] = {
+    0x10: "No matching subscribers",
+    NO_SUBSCRIPTION: "No subscription existed",
+    UNSPECIFIED: "Unspecified error",
+    MALFORMED: "Malformed Packet",
+    PROTOCOL_ERROR: "Protocol Error",
+    IMPLEMENTATION: "Implementation specific error",
+    UNSUPPORTED_VERSION: "Unsupported Protocol Version",
+    CLIENT_ID_INVALID: "Client Identifier not valid",
+    BAD_CREDENTIALS: "Bad User Name or Password",
+    NOT_AUTHORIZED: "Not authorized",
+    SERVER_UNAVAILABLE: "Server unavailable",
+    0x89: "Server busy",
+    0x8A: "Banned",
+    SHUTTING_DOWN: "Server shutting down",
+    BAD_AUTH_METHOD: "Bad authentication method",
+    KEEP_ALIVE_TIMEOUT: "Keep Alive timeout",
+    TAKEN_OVER: "Session taken over",
+    FILTER_INVALID: "Topic Filter invalid",
+    TOPIC_INVALID: "Topic Name invalid",
+    0x91: "Packet Identifier in use",
+    0x92: "Packet Identifier not found",
+    RECEIVE_MAXIMUM: "Receive Maximum exceeded",
+    ALIAS_INVALID: "Topic Alias invalid",
+    TOO_LARGE: "Packet too large",
+    0x96: "Message rate too high",
+    QUOTA: "Quota exceeded",
+    0x98: "Administrative action",
+    PAYLOAD_FORMAT: "Payload format invalid",
+    0x9A: "Retain not supported",
+    QOS_NOT_SUPPORTED: "QoS not supported",
+    0x9C: "Use another server",
+    0x9D: "Server moved",
+    NO_SHARED_SUBSCRIPTIONS: "Shared Subscriptions not supported",
+    0x9F: "Connection rate exceeded",
+    0xA0: "Maximum connect time",
+    NO_SUBSCRIPTION_IDS: "Subscription Identifiers not supported",
+    0xA2: "Wildcard Subscriptions not supported",
+}
+"""For people, in the words of §2.4; what says yes has a different name in each packet, so those are left out."""
+
 CONNACK_311: Final[Mapping[int, int]] = {
     SUCCESS: 0,
     UNSUPPORTED_VERSION: 1,
