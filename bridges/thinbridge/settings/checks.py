@@ -31,13 +31,21 @@ def destination(value: object) -> object:
 
 
 def route(value: object) -> object:
-    """Known keys, and the same for its destinations."""
+    """Known keys, the same for its destinations, and no MQTT wildcards: taken as text, they would match nothing."""
     if not isinstance(value, Mapping):
         return value
     if problem := unknown(value, dataclass_keys(Route)):
         raise problem
+    _glob(value.get("subject"))
     places = {key: _destination(value[key], key) for key in ("sink", "dead_letter") if key in value}
     return {**value, **places}
+
+
+def _glob(subject: object) -> None:
+    levels = subject.split("/") if isinstance(subject, str) else []
+    if set(levels) & {"+", "#"}:
+        glob = "/".join("*" if level in ("+", "#") else level for level in levels)
+        raise fault(subject, f"subjects are globs: use {glob}", "subject")
 
 
 def extensions(value: dict[str, str]) -> dict[str, str]:
