@@ -1,16 +1,32 @@
 """What `thinbridge dev` prints: readable, and harmless whatever a device sends."""
 
 import sys
+from collections.abc import Mapping
 
 import pytest
 from tests.bridges.stubs import StubEndpoint, StubSession
 
-from thinbridge.cli.dev.printer import Printer
+from thinbridge.cli.dev.heard import Drops
+from thinbridge.cli.dev.printer import NOT_STARTED, Printer
 from thinbridge.delivery import Answer, Verdict
 from thinbridge.events import Event
 from thinbridge.protocols.base import Inbound, Outbound, Outcome, PushResult, Reply
+from thinbridge.routes import Mode, Route, Routes
 
 OK = Answer(Verdict.ACCEPTED, 200)
+
+
+class Counting(StubEndpoint):
+    """With counters, as the endpoints of real protocols have them."""
+
+    def __init__(self, protocol: str) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.counts: dict[str, int] = {}
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        return self.counts
 
 
 def session(device: str | None = None, peer: str = "192.0.2.7:40000") -> StubSession:
@@ -121,6 +137,97 @@ def test_a_device_is_said_to_get_what_its_protocol_gives_it(
     assert line(capsys).rpartition(" → ")[2] == heard
 
 
+@pytest.mark.parametrize(
+    ("method", "reply", "heard"),
+    [
+        ("POST", Reply(Outcome.ACCEPTED, 200, None, b"thanks"), "2.04 thanks"),
+        ("GET", Reply(Outcome.ACCEPTED, 200), "2.05 done"),
+        ("GET", Reply(Outcome.ACCEPTED, 200, None, b"x", {"coapcode": "2.01"}, is_event=True), "2.01 x"),
+        ("GET", Reply(Outcome.REFUSED, 415, None, b"send JSON", is_event=True), "4.15 send JSON"),
+        ("GET", Reply(Outcome.UNKNOWN, 503), "5.04 perhaps not done"),
+        ("GET", Reply(Outcome.OVERLOADED), "5.03 not done, try again"),
+        ("GET", Reply(Outcome.PENDING, 202), "to be answered later"),
+    ],
+)
+def test_a_coap_device_gets_a_code(capsys: pytest.CaptureFixture[str], method: str, reply: Reply, heard: str) -> None:
+    Printer().answered(Counting("coap"), session(), request(coapmethod=method), OK, reply, 0.0)
+    assert line(capsys).rpartition(" → ")[2] == heard
+
+
+@pytest.mark.parametrize(
+    ("protocol", "counter", "heard"),
+    [
+        ("mqtt", "not_subscribed", "answer dropped: not_subscribed"),
+        ("mqtt", "outbound_too_large", "answer dropped: outbound_too_large"),
+        ("udp", "amplification", "answer dropped: amplification"),
+        ("coap", "reply_too_large", "5.00 answer dropped: reply_too_large"),
+        ("coap", "no_response", "answer dropped: no_response"),
+        ("coap", "reply_invalid", "2.04 on, dropped in part: reply_invalid"),
+        ("coap", "no_route", "2.04 on"),
+    ],
+)
+def test_an_answer_that_no_device_gets_is_no_success(
+    capsys: pytest.CaptureFixture[str], protocol: str, counter: str, heard: str
+) -> None:
+    printer, endpoint, inbound = Printer(), Counting(protocol), request(coapmethod="POST")
+    reply = Reply(Outcome.ACCEPTED, 200, None, b"on")
+    for _ in range(2):
+        printer.received(endpoint, session(), inbound, Event({}))
+        endpoint.counts[counter] = endpoint.counts.get(counter, 0) + 1
+        printer.answered(endpoint, session(), inbound, OK, reply, 0.0)
+        assert line(capsys).rpartition(" → ")[2] == heard
+    endpoint.counts[counter] += 1
+    printer.pushed(endpoint, session(), Outbound(), PushResult.REFUSED)
+    line(capsys)
+    printer.answered(endpoint, session(), inbound, OK, reply, 0.0)  # nothing of this one was lost
+    assert "dropped" not in line(capsys)
+
+
+def test_drops_are_those_of_one_endpoint() -> None:
+    drops, one, other = Drops(), Counting("mqtt"), Counting("mqtt")
+    other.name = "other"
+    other.counts["not_subscribed"] = 1
+    assert (drops.look(one), drops.look(other), drops.look(other)) == ([], ["not_subscribed"], [])
+
+
+def test_data_for_a_topic_that_the_function_chose_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    inbound = Inbound(1, "dev.thinbridge.mqtt.message", "a", {}, None, b"21", wants_reply=False)
+    reply = Reply(Outcome.ACCEPTED, 200, None, b"on", {"mqtttopic": "lamp"}, is_event=True)
+    Printer().answered(Counting("mqtt"), session(), inbound, OK, reply, 0.0)
+    assert line(capsys).endswith("→ on")
+
+
+@pytest.mark.parametrize(("mode", "told"), [(Mode.REQUEST, True), (Mode.EVENT, False), (Mode.LATER, False)])
+def test_a_later_that_nobody_waits_for_is_told(capsys: pytest.CaptureFixture[str], mode: Mode, told: bool) -> None:
+    printer = Printer()
+    printer.routes = Routes([], Route(mode=mode))
+    outcome = Outcome.PENDING if mode is Mode.LATER else Outcome.ACCEPTED
+    printer.answered(StubEndpoint(), session(), request(), Answer(Verdict.ACCEPTED, 202), Reply(outcome, 202), 0.0)
+    assert ("202, but this route's mode is request: see --mode later" in line(capsys)) is told
+
+
+@pytest.mark.parametrize(
+    ("failures", "status", "heard"),
+    [
+        ((NOT_STARTED, NOT_STARTED), 503, "not done, the function did not start"),
+        ((NOT_STARTED, "500"), 503, "perhaps not done"),
+        (("500", NOT_STARTED), 503, "perhaps not done"),
+        ((NOT_STARTED,), 0, "perhaps not done"),  # started after all, and did not answer
+    ],
+)
+def test_a_message_that_no_function_saw_was_not_done(
+    capsys: pytest.CaptureFixture[str], failures: tuple[str, ...], status: int, heard: str
+) -> None:
+    printer = Printer()
+    printer.received(StubEndpoint(), session(), request(), Event({"id": "one"}))
+    for failure in failures:
+        printer.failed(b"ce-id: one", failure)
+    line(capsys)
+    answer = Answer(Verdict.UNKNOWN, status)
+    printer.answered(StubEndpoint(), session(), request(), answer, Reply(Outcome.UNKNOWN, status), 1.0)
+    assert line(capsys).endswith(f" → {heard}")
+
+
 def test_every_outcome_and_verdict_has_words(capsys: pytest.CaptureFixture[str]) -> None:
     for verdict in Verdict:
         for outcome in Outcome:
@@ -163,6 +270,10 @@ def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     good, bad = capsys.readouterr().out.splitlines()
     assert "\x1b[32m200, 100 ms\x1b[0m" in good
     assert "\x1b[31m200, 100 ms\x1b[0m" in bad
+    endpoint = Counting("mqtt")
+    endpoint.counts["not_subscribed"] = 1
+    Printer().answered(endpoint, session(), request(), OK, Reply(Outcome.ACCEPTED, 200, None, b"on"), 0.1)
+    assert "\x1b[31manswer dropped: not_subscribed\x1b[0m" in capsys.readouterr().out
 
 
 def test_a_reader_that_left_does_not_stop_the_bridge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from thinbridge.cli.dev.function import Function, NotStarted, Process
-from thinbridge.cli.dev.printer import Printer
+from thinbridge.cli.dev.printer import NOT_STARTED, Printer
 
 CHUNK: Final = 65536
 """Bytes passed at once."""
@@ -123,7 +123,7 @@ class Activator:
         try:
             link.process = await self._running()
         except NotStarted:
-            self._printer.failed(first, "not started")
+            self._printer.failed(first, NOT_STARTED)
             await _refuse(reader, writer)
             return
         if reader.at_eof():
