@@ -49,6 +49,7 @@ def written(folder: Path, text: str) -> Path:
 def test_all_three_protocols_come_back_from_a_function_at_zero() -> None:
     with dev(ECHO, "--cold-start", "0.5", "--idle", "1") as running:
         assert running.count("function  starting") == 0
+        assert running.count("function  serves .*echo/main.py: echo") == 1
         start = time.monotonic()
         assert say(f"{running.url('coap')}/sensors/7") == Result(True, "2.04", "application/octet-stream", b"hello")
         assert seconds_since(start) >= 0.5
@@ -57,7 +58,7 @@ def test_all_three_protocols_come_back_from_a_function_at_zero() -> None:
         running.line(r"function  stopped, idle for 1 s")
         assert say(running.url("udp"), b"again").data == b"again"
         assert running.count("function  starting, 0.5 s cold start") == 2
-        running.line(r"coap +127.0.0.1:\d+ POST sensors/7 hello → dev.thinbridge.coap.request → 200, .*s → hello")
+        running.line(r"coap +127.0.0.1:\d+ POST sensors/7 hello → dev.thinbridge.coap.request → 200, .*s → 2.04 hello")
         running.line(r"mqtt +send-[0-9a-f]+ sensors/7 hello → dev.thinbridge.mqtt.message → 200, .* → hello")
         running.line(r"udp +127.0.0.1:\d+ again → dev.thinbridge.udp.datagram → 200, .* → again")
         ports = {name: running.port(name) for name in ("coap", "mqtt", "udp", "http")}
@@ -101,11 +102,16 @@ def test_a_change_takes_effect_with_the_next_message(tmp_path: Path) -> None:
 def test_a_mistake_in_the_code_is_readable_and_a_correction_enough(tmp_path: Path) -> None:
     file = written(tmp_path, HANDLER + "a mistake\n")
     with dev(str(file)) as running:
+        assert running.count(r"can't start: main.py:6: SyntaxError: invalid syntax; mend it") == 1
         result = say(f"{running.url('coap')}/sensors/7")
         assert (result.ok, result.code[:3]) == (False, "5.0")
+        running.line(r"→ 503, gave up, .* → 5.04 not done, the function did not start")
         running.line(r"did not start: SyntaxError: invalid syntax; messages are kept and tried again")
         assert running.count("a mistake") == 1
         assert running.count("site-packages") == 0
+        assert "sink http" not in running.text
+        file.write_text(f"{HANDLER}more mistakes\n", "utf-8")
+        running.line(r"function  main.py:6: SyntaxError")
         file.write_text(HANDLER, "utf-8")
         until_now(
             lambda: (
@@ -201,3 +207,20 @@ def test_a_port_that_is_not_free_to_take_is_one_line_too() -> None:
 def test_a_path_without_a_function_is_one_line(tmp_path: Path) -> None:
     assert mistake("dev", str(tmp_path)).startswith(f"PATH: {tmp_path}: give a Python file, or a folder with a main.py")
     assert mistake("dev", ECHO, "--drain", "soon") == "--drain: soon: use a number"
+
+
+def test_what_no_device_gets_is_no_success(tmp_path: Path) -> None:
+    reply = "Reply(b'on', mqtt_topic='lamp/command') if event.subject == 'lamp' else b'x' * 5000"
+    written(tmp_path, HANDLER.replace("import handler", "import Reply, handler").replace("b'old'", reply))
+    with dev(str(tmp_path)) as running:
+        Message(f"{running.url('mqtt')}/lamp", b"hello", version="3.1.1").send(20)
+        running.line("200, .* → answer dropped: not_subscribed")
+        assert say(f"{running.url('coap')}/large").code.startswith("5.00")
+        running.line("200, .* → 5.00 answer dropped: reply_too_large")
+
+
+def test_a_later_without_its_mode_is_told(tmp_path: Path) -> None:
+    written(tmp_path, HANDLER.replace("import handler", "import handler, later").replace("b'old'", "later()"))
+    with dev(str(tmp_path)) as running:
+        say(f"{running.url('coap')}/a")
+        running.line("202, .* → 2.04 done; 202, but this route's mode is request: see --mode later")

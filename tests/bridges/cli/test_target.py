@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from thinbridge.cli.dev.target import Target, find
+from thinbridge.cli.dev.target import Target, find, mistake
 from thinbridge.errors import SettingsError
 
 HANDLER = "from thinbridge_functions import handler\n"
@@ -87,3 +87,25 @@ def test_a_file_that_is_no_python_is_refused(tmp_path: Path) -> None:
         SettingsError, match=r"^PATH: .*README.md: give a Python file, \*\.py, or a folder with a main.py$"
     ):
         find(tmp_path / "README.md")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def on(:", "main.py:1: SyntaxError: invalid syntax"),
+        (
+            "def on():\nreturn",
+            "main.py:2: IndentationError: expected an indented block after function definition on line 1",
+        ),
+        ("x = 1\nreturn x", "main.py:2: SyntaxError: 'return' outside function"),  # none that ast.parse sees
+        ("raise ValueError", ""),
+        ("'\\d'", ""),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, text: str, told: str) -> None:
+    assert mistake(written(tmp_path, text)) == told
+
+
+def test_a_null_byte_is_a_mistake_and_a_file_that_is_gone_is_none(tmp_path: Path) -> None:
+    assert "null bytes" in mistake(written(tmp_path, "\0"))
+    assert mistake(tmp_path / "gone.py") == ""

@@ -2,10 +2,11 @@
 
 import asyncio
 import errno
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from thinbridge.cli.dev import banner
 from thinbridge.cli.dev.activator import Activator
 from thinbridge.cli.dev.function import Function
 from thinbridge.cli.dev.printer import Printer
+from thinbridge.cli.dev.target import find, mistake
 from thinbridge.cli.serving import Stop, log_as
 from thinbridge.errors import ListenError, SettingsError
 from thinbridge.settings import Address, Listener, Settings, load
@@ -48,7 +50,7 @@ class Stage:
     """
 
     def __init__(self, path: Path, target: str | None, *, idle: float, cold_start: float, demo: bool) -> None:
-        self._path = path
+        self._path, self._target = path, target
         self._demo = demo
         self._cold_start = cold_start
         self._printer = Printer()
@@ -65,7 +67,9 @@ class Stage:
         try:
             settings = impatient(load({**flags, "sink": self._activator.url}, environ, config, DEFAULTS))
             log_as(settings)
+            logging.getLogger("thinbridge").addFilter(self._is_news)
             bridge = build(settings, self._printer)
+            self._printer.routes = bridge.routes
             try:
                 await bridge.start()
             except ListenError as error:
@@ -78,7 +82,12 @@ class Stage:
             hurry = True
             raise
         finally:
+            logging.getLogger("thinbridge").removeFilter(self._is_news)
             await self._activator.close(hurry)
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Whether to log it: what the bridge says of the function as its sink, each message's own line has said."""
+        return not record.getMessage().startswith(f"sink {self._activator.url} ")
 
     async def _perform(self, bridge: Bridge, settings: Settings, stop: Stop) -> None:
         work = [asyncio.create_task(self._watch()), asyncio.create_task(self._greet(bridge))]
@@ -97,6 +106,7 @@ class Stage:
             self._printer.say(endpoint.name, f"listens on {endpoint.url}")
         assert bridge.inbox is not None
         self._printer.say("http", f"health, metrics and inbox on {bridge.inbox.url}")
+        self._look()
         if self._demo:
             await self._show(bridge)
         self._printer.show("\n".join(banner.lines(bridge.endpoints, self._cold_start)))
@@ -109,14 +119,34 @@ class Stage:
                 self._printer.show(f"\n$ {banner.program()} {arguments}")
                 self._printer.show(await _send(arguments))
 
+    def _look(self) -> None:
+        """Say which function is served, or why none can be."""
+        try:
+            target = find(self._path, self._target)
+        except SettingsError as error:
+            problem = str(error)
+        else:
+            problem = mistake(target.source)
+        if problem:
+            self._printer.trouble("function", f"can't start: {problem}; mend it, there is no need to start again")
+        else:
+            self._printer.say("function", f"serves {target.source}: {target.name}")
+
     async def _watch(self) -> None:
         """Tell the activator what changed."""
         folder = self._path if self._path.is_dir() else self._path.parent
         try:
             async for changes in awatch(folder, watch_filter=PythonFilter(extra_extensions=CODE)):
-                self._activator.changed(min(Path(path).name for _, path in changes))
+                self._changed(sorted(Path(path) for _, path in changes))
         except OSError as error:
             self._printer.trouble("function", f"changes are not seen: {error}")
+
+    def _changed(self, files: Sequence[Path]) -> None:
+        """Tell the activator; and say at once what Python can't read, not only at the next message."""
+        self._activator.changed(min(file.name for file in files))
+        for file in files:
+            if file.suffix == ".py" and (problem := mistake(file)):
+                self._printer.trouble("function", problem)
 
 
 def _open(bridge: Bridge) -> str:

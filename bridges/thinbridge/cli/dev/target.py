@@ -1,6 +1,7 @@
 """Which function of a file is meant: found by its decorator, without importing the file into this process."""
 
 import ast
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,20 @@ def find(path: Path, name: str | None = None) -> Target:
         raise SettingsError("PATH", source, f"choose one with --target: {', '.join(found)}")
     [(chosen, node)] = found.items()
     return Target(source, chosen, _is_async(node, _imports(tree)))
+
+
+def mistake(file: Path) -> str:
+    """What keeps Python from reading a file, in a line: `main.py:7: SyntaxError: invalid syntax`; empty: nothing."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of the user's code: its start shows them
+            compile(file.read_bytes(), file.name, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return f"{file.name}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    except ValueError as error:  # a null byte, to Python 3.11
+        return f"{file.name}: {error}"
+    except OSError:  # an editor has it open, or it was deleted: nothing to say about Python
+        pass
+    return ""
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
