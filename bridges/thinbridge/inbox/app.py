@@ -94,9 +94,11 @@ CONSENT: Final[Headers] = (
 PUSHED: Final[Mapping[PushResult | None, Answer]] = {
     PushResult.DELIVERED: Answer(200, "delivered"),
     PushResult.QUEUED: Answer(202, "queued: it goes out when the device can take it"),
-    PushResult.REFUSED: Answer(422, "refused: this device can't be sent that"),
+    PushResult.REFUSED: Answer(
+        422, "refused: no subscription, no observation and no topic takes it, or the device said no"
+    ),
     PushResult.TOO_LARGE: Answer(413, "too large for this device"),
-    PushResult.BUSY: Answer(503, "busy: the session's queue is full, try again", headers=RETRY),
+    PushResult.BUSY: Answer(503, "busy: the device is away or its queue is full; try again", headers=RETRY),
     PushResult.GONE: Answer(410, "gone: the session is over"),
     None: Answer(404, "no such session"),
 }

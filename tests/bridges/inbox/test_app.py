@@ -35,9 +35,9 @@ ATTRIBUTES = {
     [
         (PushResult.DELIVERED, 200, "delivered"),
         (PushResult.QUEUED, 202, "queued"),
-        (PushResult.REFUSED, 422, "refused"),
+        (PushResult.REFUSED, 422, "refused: no subscription, no observation and no topic takes it"),
         (PushResult.TOO_LARGE, 413, "too large"),
-        (PushResult.BUSY, 503, "busy"),
+        (PushResult.BUSY, 503, "busy: the device is away or its queue is full; try again"),
         (PushResult.GONE, 410, "gone"),
         (None, 404, "no such session"),
     ],
