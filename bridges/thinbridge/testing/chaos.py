@@ -10,12 +10,15 @@ The same seed meets the same traffic with the same faults; real sockets add thei
 import argparse
 import asyncio
 import contextlib
-import dataclasses
+import math
+import socket
 import sys
 from collections.abc import Sequence
 from random import Random
-from urllib.parse import urlsplit
+from typing import NoReturn
+from urllib.parse import SplitResult, urlsplit
 
+from thinbridge.protocols.base import peer_text
 from thinbridge.testing.closing import close
 from thinbridge.testing.network import CLEAN, Burst, Faults, Link, Pipe
 
@@ -253,62 +256,160 @@ class StreamChaos:
 
 # --- The command line ----------------------------------------------------------------------------------------------
 
+STREAM_ONLY = ("split", "merge", "cut", "half_open")
+DATAGRAM_ONLY = ("loss", "burst", "reorder", "duplicate", "corrupt", "truncate", "rebind")
+OTHER = {"udp": "tcp", "tcp": "udp"}
+"""Who has the faults that this scheme does not have."""
+SECONDS = {
+    "delay": "what everything takes (default 0.01)",
+    "jitter": "at most so much more, evenly spread: datagrams overtake each other by it",
+    "behind": "how long --reorder and --merge hold back (default 0.3)",
+}
+CHANCES = {
+    "loss": "udp: of not arriving",
+    "reorder": "udp: of being held back by --behind",
+    "duplicate": "udp: of arriving twice (and again: three times, ...)",
+    "corrupt": "udp: that one bit flips",
+    "truncate": "udp: of losing its end",
+    "rebind": "udp: that the device's NAT gives it a new source port from here on",
+    "split": "tcp: of arriving in pieces, one after another",
+    "merge": "tcp: of waiting for --behind, and so of arriving together with what follows",
+    "cut": "tcp: that the connection breaks inside this chunk",
+    "half_open": "tcp: that from here on nothing arrives and nobody is told",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage: it is half a page."""
+        self.exit(2, f"error: {message}\n")
+
 
 def parser() -> argparse.ArgumentParser:
     """One flag per fault."""
-    one = argparse.ArgumentParser(
+    one = _Parser(
         prog="python -m thinbridge.testing.chaos",
         description="A proxy between devices and a bridge that behaves like a terrible network, from a seed.",
         epilog="Chances are 0 to 1 and per datagram (per chunk on streams), times are seconds.",
     )
-    one.add_argument("listen", help="udp://HOST:PORT or tcp://HOST:PORT: where devices connect")
-    one.add_argument("to", help="HOST:PORT of the bridge")
+    one.add_argument("listen", type=_listen, help="udp://HOST:PORT or tcp://HOST:PORT: where devices connect")
+    one.add_argument("to", type=_target, help="HOST:PORT of the bridge")
     one.add_argument("--seed", type=int, default=0, help="where chance comes from (default 0)")
     one.add_argument("--only", choices=("up", "down"), help="faults only towards the bridge, or only back")
-    one.add_argument("--burst", nargs=3, type=float, metavar=("ENTER", "LEAVE", "LOSS"), help="Gilbert–Elliott losses")
-    one.add_argument("--partition", nargs=2, type=float, action="append", default=[], metavar=("FROM", "TO"))
-    for field in dataclasses.fields(Faults):
-        if field.name not in ("burst", "partitions"):
-            one.add_argument(f"--{field.name.replace('_', '-')}", type=float, default=field.default, metavar="X")
+    burst = "udp: losses in bursts (Gilbert-Elliott): chances of one's begin, of its end, of a loss in it"
+    one.add_argument("--burst", nargs=3, type=_chance, metavar=("ENTER", "LEAVE", "LOSS"), help=burst)
+    apart = "nothing passes from then to then, since the start; tcp waits it out. Repeatable"
+    one.add_argument(
+        "--partition", nargs=2, type=_seconds, action="append", default=[], metavar=("FROM", "TO"), help=apart
+    )
+    for name, text in SECONDS.items():
+        one.add_argument(_flag(name), type=_seconds, default=getattr(CLEAN, name), metavar="SECONDS", help=text)
+    for name, text in CHANCES.items():
+        one.add_argument(_flag(name), type=_chance, default=getattr(CLEAN, name), metavar="CHANCE", help=text)
     return one
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was typed; ends the program with one line and 2 if it can't be used."""
+    one = parser()
+    options = one.parse_args(arguments)
+    if problem := _misplaced(options):
+        one.error(problem)
+    return options
+
+
+def _misplaced(options: argparse.Namespace) -> str | None:
+    """A fault that this kind of proxy does not have, or a partition that ends before it begins."""
+    scheme = options.listen.scheme
+    for name in STREAM_ONLY if scheme == "udp" else DATAGRAM_ONLY:
+        if getattr(options, name) != getattr(CLEAN, name):
+            return f"argument {_flag(name)}: {scheme}:// has no such fault; use it with {OTHER[scheme]}://"
+    for begin, end in options.partition:
+        if begin >= end:
+            return f"argument --partition: {begin:g} {end:g}: use a FROM before TO"
+    return None
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _number(text: str, high: float, fix: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= high or number == math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: {fix}")
+    return number
+
+
+def _chance(text: str) -> float:
+    return _number(text, 1, "use a chance from 0 to 1")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, math.inf, "use seconds, 0 or more")
+
+
+def _listen(text: str) -> SplitResult:
+    """Where to listen; port 0: any."""
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in OTHER and bool(url.hostname) and url.port is not None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(f"{text}: write udp://HOST:PORT or tcp://HOST:PORT")
+    return url
+
+
+def _target(text: str) -> Address:
+    """Where the bridge is: looked up here, since a proxy would take a name that nobody has without a word."""
+    try:
+        url = urlsplit(f"//{text}")
+        host, port = url.hostname, url.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise argparse.ArgumentTypeError(f"{text}: write HOST:PORT")
+    try:
+        socket.getaddrinfo(host, port)
+    except (OSError, UnicodeError) as error:
+        raise argparse.ArgumentTypeError(f"{text}: no such host: {getattr(error, 'strerror', error)}") from error
+    return host, port
 
 
 def faults_of(options: argparse.Namespace) -> Faults:
     """What the flags say."""
-    plain = {one.name: getattr(options, one.name) for one in dataclasses.fields(Faults) if hasattr(options, one.name)}
-    plain["burst"] = Burst(*options.burst) if options.burst else None
-    return Faults(**plain, partitions=tuple((begin, end) for begin, end in options.partition))
+    plain = {name: getattr(options, name) for name in (*SECONDS, *CHANCES)}
+    burst = Burst(*options.burst) if options.burst else None
+    return Faults(**plain, burst=burst, partitions=tuple((begin, end) for begin, end in options.partition))
 
 
 def proxy_of(options: argparse.Namespace) -> DatagramChaos | StreamChaos:
-    """The proxy that the flags ask for.
-
-    Raises:
-        ValueError: an address that is none.
-    """
-    url, to = urlsplit(options.listen), urlsplit(f"//{options.to}")
-    if url.scheme not in ("udp", "tcp") or not url.hostname or not to.hostname or not to.port:
-        raise ValueError(f"{options.listen} {options.to}: write udp://HOST:PORT HOST:PORT")
+    """The proxy that the flags ask for."""
+    url = options.listen
     faults = faults_of(options)
     up, down = (CLEAN if options.only == "down" else faults), (CLEAN if options.only == "up" else faults)
     kind = DatagramChaos if url.scheme == "udp" else StreamChaos
-    return kind((to.hostname, to.port), up, down, options.seed, (url.hostname, url.port or 0))
+    return kind(options.to, up, down, options.seed, (url.hostname, url.port))
 
 
 async def serve(options: argparse.Namespace) -> None:
     """Run until cancelled."""
     async with proxy_of(options) as proxy:
-        host = urlsplit(options.listen).hostname
-        print(f"chaos on {host}:{proxy.port} to {options.to}, seed {options.seed}", flush=True)
+        host = options.listen.hostname
+        print(f"chaos on {host}:{proxy.port} to {peer_text(options.to)}, seed {options.seed}", flush=True)
         await asyncio.Event().wait()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 2 if its arguments can't be used."""
-    options = parser().parse_args(arguments)
+    """The command; 2 if its arguments can't be used, or its port is taken."""
+    options = parse(arguments)
     try:
         asyncio.run(serve(options))
-    except (ValueError, OSError) as error:
+    except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

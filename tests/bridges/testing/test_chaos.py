@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from tests.waiting import until
 
-from thinbridge.testing.chaos import DatagramChaos, StreamChaos, faults_of, main, parser, proxy_of
+from thinbridge.testing.chaos import DatagramChaos, StreamChaos, faults_of, main, parse, parser, proxy_of
 from thinbridge.testing.network import CLEAN, Burst, Faults
 
 FAST = Faults(delay=0.0)
@@ -168,21 +168,76 @@ def test_a_refused_connection_is_closed() -> None:
 
 
 def test_flags_are_faults() -> None:
-    flags = "--loss 0.3 --half-open 0.1 --burst 0.1 0.2 0.9 --partition 5 6 --seed 4"
-    options = parser().parse_args(["udp://127.0.0.1:0", "127.0.0.1:9", *flags.split()])
-    assert faults_of(options) == Faults(loss=0.3, half_open=0.1, burst=Burst(0.1, 0.2, 0.9), partitions=((5, 6),))
+    flags = "--loss 0.3 --rebind 0.1 --burst 0.1 0.2 0.9 --partition 5 6 --seed 4"
+    options = parse(["udp://127.0.0.1:0", "127.0.0.1:9", *flags.split()])
+    assert faults_of(options) == Faults(loss=0.3, rebind=0.1, burst=Burst(0.1, 0.2, 0.9), partitions=((5, 6),))
 
 
 def test_only_one_way() -> None:
-    proxy = proxy_of(parser().parse_args(["tcp://127.0.0.1:0", "127.0.0.1:9", "--cut", "1", "--only", "down"]))
+    proxy = proxy_of(parse(["tcp://127.0.0.1:0", "127.0.0.1:9", "--cut", "1", "--only", "down"]))
     assert isinstance(proxy, StreamChaos)
     assert proxy.faults == (CLEAN, Faults(cut=1))
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:1", "http://127.0.0.1:1", "udp://:1"])
-def test_an_address_that_is_none_is_one_line(listen: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([listen, "127.0.0.1:9"]) == 2
+HOME = "127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("127.0.0.1:1", "argument listen: 127.0.0.1:1: write udp://HOST:PORT or tcp://HOST:PORT"),
+        ("http://127.0.0.1:1", "argument listen: http://127.0.0.1:1: write udp://HOST:PORT or tcp://HOST:PORT"),
+        ("udp://:1", "argument listen: udp://:1: write udp://HOST:PORT or tcp://HOST:PORT"),
+        ("udp://h", "argument listen: udp://h: write udp://HOST:PORT or tcp://HOST:PORT"),
+        ("udp://h:99999", "argument listen: udp://h:99999: write udp://HOST:PORT or tcp://HOST:PORT"),
+        ("udp://h:0 --loss 3", "argument --loss: 3: use a chance from 0 to 1"),
+        ("udp://h:0 --loss -0.1", "argument --loss: -0.1: use a chance from 0 to 1"),
+        ("udp://h:0 --burst 0.1 0.2 nan", "argument --burst: nan: use a chance from 0 to 1"),
+        ("udp://h:0 --delay soon", "argument --delay: soon: use seconds, 0 or more"),
+        ("udp://h:0 --jitter inf", "argument --jitter: inf: use seconds, 0 or more"),
+        ("udp://h:0 --partition 6 5", "argument --partition: 6 5: use a FROM before TO"),
+        ("udp://h:0 --cut 0.3", "argument --cut: udp:// has no such fault; use it with tcp://"),
+        ("udp://h:0 --half-open 1", "argument --half-open: udp:// has no such fault; use it with tcp://"),
+        ("tcp://h:0 --loss 0.3", "argument --loss: tcp:// has no such fault; use it with udp://"),
+        ("tcp://h:0 --burst 0.1 0.2 1", "argument --burst: tcp:// has no such fault; use it with udp://"),
+    ],
+)
+def test_what_makes_no_proxy_is_one_line(words: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    listen, *flags = words.split()
+    with pytest.raises(SystemExit) as caught:
+        main([listen, HOME, *flags])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+@pytest.mark.parametrize("to", ["127.0.0.1", "[::1:9", ":9", "h:99999"])
+def test_a_target_that_is_none_is_one_line(to: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["udp://127.0.0.1:0", to])
+    assert capsys.readouterr().err == f"error: argument to: {to}: write HOST:PORT\n"
+
+
+@pytest.mark.parametrize("host", ["nobody.invalid", f"{'a' * 64}.invalid"])
+def test_a_target_that_nobody_has_is_one_line(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["udp://127.0.0.1:0", f"{host}:9"])
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: argument to: {host}:9: no such host: ")
+    assert err.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert main([f"udp://127.0.0.1:{taken.getsockname()[1]}", HOME]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_every_fault_has_a_flag_that_says_what_it_is() -> None:
+    flags = {name.removesuffix("s") if name == "partitions" else name for name in Faults.__dataclass_fields__}
+    actions = {one.dest: one for one in parser()._actions}
+    assert flags <= actions.keys()
+    assert all(one.help for one in actions.values())
 
 
 def test_the_command_runs_until_it_is_interrupted() -> None:
