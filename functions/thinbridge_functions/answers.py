@@ -102,7 +102,7 @@ class Reply:
     """Data with a say in how it reaches the device. A protocol ignores what it does not know.
 
     Raises:
-        ValueError: a status or an attribute that can't be sent.
+        ValueError: a status, a topic, a QoS or an attribute that can't be sent.
     """
 
     data: Data = b""
@@ -123,7 +123,7 @@ class Reply:
     mqtt_topic: str | None = field(default=None, kw_only=True)
     """Publish there, if this device subscribes to it, instead of to the request's Response Topic."""
     mqtt_qos: int | None = field(default=None, kw_only=True)
-    """0 or 1 (or 2, where the bridge has it)."""
+    """0 or 1."""
     mqtt_retain: bool | None = field(default=None, kw_only=True)
     """Mark it as retained, for subscriptions that keep the mark (MQTT 5 Retain As Published)."""
     type: str | None = field(default=None, kw_only=True)
@@ -138,6 +138,10 @@ class Reply:
             raise ValueError(
                 f"Reply(status={self.status}): must be 200, 201 or an error; for 202 and 204 see later(), None"
             )
+        if self.mqtt_topic is not None:
+            check_topic(self.mqtt_topic, "Reply(mqtt_topic")
+        if self.mqtt_qos not in (None, 0, 1):
+            raise ValueError(f"Reply(mqtt_qos={self.mqtt_qos}): must be 0 or 1")
         self.attributes()
 
     def attributes(self) -> dict[str, str]:
@@ -155,6 +159,16 @@ class Reply:
             "mqttretain": self.mqtt_retain,
         }
         return canonical({name: value for name, value in named.items() if value is not None} | dict(self.extensions))
+
+
+def check_topic(topic: str, where: str) -> None:
+    """Refuse what nobody can publish to: no topic at all, or a filter (MQTT-3.3.2-2).
+
+    Raises:
+        ValueError: it begins with `where`.
+    """
+    if not topic or "#" in topic or "+" in topic:
+        raise ValueError(f"{where}={topic!a}): must be the topic of a message, not empty, without + and #")
 
 
 def canonical(attributes: Mapping[str, Any]) -> dict[str, str]:
@@ -189,4 +203,7 @@ def payload(data: Data) -> tuple[bytes, str]:
         case dict() | list():
             return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(), JSON
         case _:
-            raise TypeError(f"{type(data).__name__} can't be an answer's data: use bytes, str, dict or list")
+            raise TypeError(
+                f"{type(data).__name__} can't be an answer's data: use bytes, str, dict or list, None for no data;"
+                " or a Reply, an event, reject(), retry() or later() for the whole answer"
+            )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from thinbridge import contract
-from thinbridge_functions.answers import BINARY, JSON, TEXT, Data, Value, canonical, payload
+from thinbridge_functions.answers import BINARY, JSON, TEXT, Data, Value, canonical, check_topic, payload
 from thinbridge_functions.codec import NotAnEvent, decode, encode
 from thinbridge_functions.event import Event
 from thinbridge_functions.serving import SERVED, Served
@@ -35,6 +35,9 @@ COMMON: Final = {
 """What every made-up event has in common; any of it can be had otherwise by name."""
 
 REPLYBY: Final = "2026-01-01T12:01:00.000000Z"
+
+METHODS: Final = ("GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH")
+"""CoAP's (RFC 7252 §5.8, RFC 8132): a bridge lets no other through."""
 
 _FORMATS: Final = {TEXT: 0, JSON: 50}
 """CoAP Content-Formats (RFC 7252 §12.3); bytes are sent without one, as `coap-client` does."""
@@ -127,7 +130,12 @@ def coap(method: str = "GET", path: str = "", data: Data = b"", **attributes: Va
         path: without the leading slash.
         data: the payload; text and JSON come with their Content-Format.
         attributes: any others, such as `coapquery="unit=c"` or `coapobserve="register"`; they win.
+
+    Raises:
+        ValueError: CoAP has no such method.
     """
+    if method not in METHODS:
+        raise ValueError(f"coap({method!a}): must be one of {', '.join(METHODS)}")
     body, content_type = payload(data)
     own: dict[str, Value] = {"coapmethod": method, "datacontenttype": content_type, "replyby": REPLYBY}
     if content_type in _FORMATS:
@@ -136,7 +144,12 @@ def coap(method: str = "GET", path: str = "", data: Data = b"", **attributes: Va
 
 
 def mqtt(topic: str, data: Data = b"", *, qos: int = 1, retain: bool = False, **attributes: Value) -> Event:
-    """A message that an MQTT device published, of no declared type, as MQTT 3.1.1 and most MQTT 5 clients do."""
+    """A message that an MQTT device published, of no declared type, as MQTT 3.1.1 and most MQTT 5 clients do.
+
+    Raises:
+        ValueError: nobody can publish to that topic.
+    """
+    check_topic(topic, "mqtt(topic")
     own: dict[str, Value] = {"mqttqos": qos, "mqttretain": retain, "mqttdup": False}
     return _event(contract.MQTT_MESSAGE, topic, payload(data)[0], own | attributes)
 

@@ -32,6 +32,19 @@ def test_a_reply_has_a_status_that_may_carry_an_event(status: int) -> None:
         Reply(status=status)
 
 
+@pytest.mark.parametrize("topic", ["", "lamp/#", "lamp/+/on"])
+def test_a_reply_has_a_topic_that_one_can_publish_to(topic: str) -> None:
+    with pytest.raises(ValueError, match=r"^Reply\(mqtt_topic='.*'\): must be the topic of a message"):
+        Reply(mqtt_topic=topic)
+
+
+@pytest.mark.parametrize("qos", [-1, 2, 3])
+def test_a_reply_has_a_qos_that_the_bridge_has(qos: int) -> None:
+    with pytest.raises(ValueError, match=r"^Reply\(mqtt_qos=-?\d\): must be 0 or 1$"):
+        Reply(mqtt_qos=qos)
+    assert Reply(mqtt_qos=0).attributes() == {"mqttqos": "0"}
+
+
 def test_a_reply_steers_by_the_contracts_names() -> None:
     reply = Reply(
         type="com.example.reading",

@@ -90,6 +90,15 @@ def test_mqtt() -> None:
     assert (event.datacontenttype, event.partitionkey) == ("application/octet-stream", "bob")
 
 
+def test_messages_that_no_device_can_send_are_refused() -> None:
+    for topic in ("lab/#", "lab/+", ""):
+        with pytest.raises(ValueError, match=r"^mqtt\(topic="):
+            mqtt(topic)
+    for method in ("FOO", "post", ""):
+        with pytest.raises(ValueError, match=r"^coap\('.*'\): must be one of GET, POST"):
+            coap(method)
+
+
 def test_udp() -> None:
     event = udp("hi")
     assert (event.type, event.subject, event.data) == ("dev.thinbridge.udp.datagram", "udp", b"hi")
