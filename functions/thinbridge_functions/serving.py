@@ -81,7 +81,10 @@ class Served:
         try:
             return respond(event, returned, self._source)
         except Exception as error:
-            _log.error("%s failed on %r", self._source, event, exc_info=error)
+            if error is returned:
+                _log.error("%s failed on %r", self._source, event, exc_info=error)
+            else:  # no line of the handler is to blame, so a traceback would show ours only
+                _log.error("%s answered with what can't be sent: %s", self.function.__name__, error)
             return CRASHED
 
 

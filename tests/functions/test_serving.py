@@ -164,7 +164,7 @@ def unsayable(event: Event) -> Exception:
     return reject("\ud800")
 
 
-@pytest.mark.parametrize("function", [crash, crash_async, nonsense, unsayable])
+@pytest.mark.parametrize("function", [crash, crash_async])
 def test_a_crash_is_a_bare_500_and_a_traceback_in_the_log(function: Any, caplog: pytest.LogCaptureFixture) -> None:
     result = call(handler(function), REQUEST)
     assert (result.status, result.headers, result.event) == (500, {}, None)
@@ -173,6 +173,20 @@ def test_a_crash_is_a_bare_500_and_a_traceback_in_the_log(function: Any, caplog:
     assert f"{function.__name__} failed on <Event" in caplog.text
     assert "Traceback" in caplog.text
     assert REQUEST["replyto"] not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (nonsense, "int can't be an answer's data: use bytes, str, dict or list, None for no data"),
+        (unsayable, "'utf-8' codec can't encode character"),
+    ],
+)
+def test_an_answer_that_is_none_names_its_handler(function: Any, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    result = call(handler(function), REQUEST)
+    assert (result.status, result.headers, result.event) == (500, {}, None)
+    assert f"{function.__name__} answered with what can't be sent: {told}" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_data_that_is_no_json_is_the_devices_fault() -> None:

@@ -53,6 +53,15 @@ def test_a_traceback_that_was_shown_is_one_line() -> None:
 def test_few_tracebacks_are_remembered() -> None:
     tracebacks = Tracebacks()
     for number in range(50):
-        assert len(shown(tracebacks, f"Traceback (most recent call last):\nKeyError: {number}")) == 2
+        text = f"Traceback (most recent call last):\nKeyError: {number}"
+        assert shown(tracebacks, text) == [f"KeyError: {number}"]  # without a frame it is none
     assert shown(tracebacks, "Traceback (most recent call last):\nKeyError: 49") == ["the same again"]
-    assert len(shown(tracebacks, "Traceback (most recent call last):\nKeyError: 0")) == 2
+    assert shown(tracebacks, "Traceback (most recent call last):\nKeyError: 0") == ["KeyError: 0"]
+
+
+def test_an_answer_that_is_none_is_told_once() -> None:
+    tracebacks = Tracebacks()
+    line = "on answered with what can't be sent: int can't be an answer's data"
+    assert shown(tracebacks, f"{line}\n{line}\nhello") == [line, "the same again", "hello"]
+    prefixed = f"ERROR:thinbridge_functions:{line}"
+    assert shown(tracebacks, f"{prefixed}\n{prefixed}") == [prefixed, "the same again"]

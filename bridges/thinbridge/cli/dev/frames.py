@@ -12,13 +12,18 @@ DEEPER: Final = "    "
 BEGIN: Final = "Traceback ("
 HEADER: Final = re.compile(r"\S+ failed on <Event ")
 """What the handler SDK logs before a traceback; `dev` shows the message itself."""
+MISTAKEN: Final = re.compile(r"\S+ answered with what can't be sent: ")
+"""What it logs, without a traceback, of an answer that is none; it comes again with each try, as tracebacks do."""
 AGAIN: Final = "the same again"
 REMEMBERED: Final = 16
 """Tracebacks that are not shown twice: a function fails in few ways at a time."""
 
 
 class Tracebacks:
-    """A filter of lines: a traceback that was shown before is one line. Outlives processes: it sees their starts."""
+    """A filter of lines: a traceback that was shown before, or has no frame, is one line.
+
+    Outlives processes: it sees their starts.
+    """
 
     def __init__(self) -> None:
         self._shown: dict[tuple[str, ...], None] = {}
@@ -30,7 +35,11 @@ class Tracebacks:
         """What to show now that a line has come; a traceback is held until its last line."""
         if HEADER.match(line):
             return
-        if self._held and not line.startswith(" "):
+        if MISTAKEN.match(line):
+            yield from self.end()
+            self._held.append(line)
+            yield from self.end()
+        elif self._held and not line.startswith(" "):
             self._held.append(line)
             yield from self.end()
         elif self._held or line.startswith(BEGIN):
@@ -43,6 +52,8 @@ class Tracebacks:
         if not self._held:
             return
         told, self._held = tuple(self._held), []
+        if not any(line.startswith(FRAME) for line in told):
+            told = told[-1:]  # no frame of the function's own is left of it
         self.repeated = told in self._shown
         if self.repeated:
             yield AGAIN
