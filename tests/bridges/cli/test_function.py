@@ -52,9 +52,12 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(bounded())
 
 
-async def get(process: Process) -> bytes:
+EVENT = b"POST / HTTP/1.0\r\nce-specversion: 1.0\r\nce-id: 1\r\nce-source: /me\r\nce-type: test\r\n\r\n"
+
+
+async def get(process: Process, request: bytes = b"GET / HTTP/1.0\r\n\r\n") -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
-    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    writer.write(request)
     answer = await reader.readline()
     writer.close()
     return answer
@@ -74,6 +77,31 @@ def test_it_starts_serves_and_leaves_nothing(tmp_path: Path, asynchronous: bool)
         assert printer.lines[0] == "function  starting"
         assert "function  ready after " in printer.text
         assert all(len(line) < 500 for line in printer.lines)
+
+    run(test)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    ("setup", "shown"),
+    [
+        ("", ["INFO:mine:seen", "INFO:root:seen too"]),
+        ("logging.basicConfig(format='own %(message)s')", ["own seen", "own seen too"]),
+    ],
+)
+def test_what_it_logs_is_shown(tmp_path: Path, asynchronous: bool, setup: str, shown: list[str]) -> None:
+    text = f"import logging\n{setup}\n{HANDLER}".replace(
+        "    return", "    logging.getLogger('mine').info('seen')\n    logging.info('seen too')\n    return"
+    )
+    text = text.replace("def on", "async def on") if asynchronous else text
+
+    async def test() -> None:
+        printer = Quiet()
+        process = await Function(written(tmp_path, text), None, 0.0, printer).start()
+        assert b" 200" in await get(process, EVENT)
+        await process.stop()
+        assert [line for line in printer.lines if "seen" in line] == [f"function  | {line}" for line in shown]
+        assert sum(line.startswith("function  | ") for line in printer.lines) == 3  # it says hello, too
 
     run(test)
 
