@@ -60,7 +60,7 @@ def test_every_example_is_typed() -> None:
         (coap("GET", "a/b"), b"GET /a/b\n", "text/plain;charset=utf-8"),
         (coap("DELETE"), b"DELETE /\n", "text/plain;charset=utf-8"),
         (mqtt("a/b", b"hi"), b"hi", "application/octet-stream"),
-        (mqtt("a/b"), b"empty /a/b\n", "text/plain;charset=utf-8"),
+        (mqtt("a/b"), b"empty a/b\n", "text/plain;charset=utf-8"),
         (udp(b"hi"), b"hi", "application/octet-stream"),
     ],
 )

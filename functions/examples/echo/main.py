@@ -7,4 +7,8 @@ from thinbridge_functions import Event, handler
 def echo(event: Event) -> Event | str:
     if event.data:
         return event  # the request itself: its data, in its own media type
-    return f"{event.get('coapmethod', 'empty')} /{event.subject or ''}\n"
+    if "coapmethod" in event:
+        return f"{event['coapmethod']} /{event.subject or ''}\n"
+    return (
+        f"empty {event.subject or ''}\n"  # a topic is no path: it has a slash in front only if its device put it there
+    )
