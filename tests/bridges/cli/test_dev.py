@@ -1,5 +1,6 @@
 """`thinbridge dev` as a process: at zero, a demo, a change, a mistake, a taken port, the end."""
 
+import re
 import signal
 import socket
 import time
@@ -181,22 +182,49 @@ def test_a_second_signal_ends_it_at_once_and_the_function_too(tmp_path: Path) ->
         )
 
 
+@contextmanager
+def held(kind: socket.SocketKind) -> Iterator[int]:
+    """A port that somebody else has."""
+    with socket.socket(type=kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            sock.listen()
+        yield sock.getsockname()[1]
+
+
 @pytest.mark.parametrize("name", ["udp", "http"])
 def test_a_taken_port_names_the_flag_that_works(name: str) -> None:
-    kind = socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM
-    with socket.socket(type=kind) as taken:
-        taken.bind(("127.0.0.1", 0))
-        if kind is socket.SOCK_STREAM:
-            taken.listen()
-        port = taken.getsockname()[1]
+    with held(socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM) as port:
         udp, http = (port, 0) if name == "udp" else (0, port)
         listen = ("--listen", "mqtt://127.0.0.1:0", "--listen", f"udp://127.0.0.1:{udp}?idle=9")
         line = mistake("dev", ECHO, *listen, "--http", f"127.0.0.1:{http}")
+    problem, _, flags = line.partition("; use ")
+    *before, last = flags.split()
+    last = re.sub(r":\d+", ":PORT", last)
     if name == "udp":
-        flags = f"--listen mqtt://127.0.0.1:0 --listen udp://127.0.0.1:{port + 1}?idle=9"
-        assert line == f"--listen: udp://127.0.0.1:{port}: Address already in use; use {flags}"
+        assert problem == f"--listen: udp://127.0.0.1:{port}: Address already in use"
+        assert (*before, last) == ("--listen", "mqtt://127.0.0.1:0", "--listen", "udp://127.0.0.1:PORT?idle=9")
     else:
-        assert line == f"--http: 127.0.0.1:{port}: Address already in use; use --http 127.0.0.1:0"
+        assert (problem, *before) == (f"--http: 127.0.0.1:{port}: Address already in use", "--http")
+        assert last == "127.0.0.1:PORT"
+
+
+def test_where_all_ports_are_taken_the_flags_work_in_one_go() -> None:
+    udp, tcp = socket.SOCK_DGRAM, socket.SOCK_STREAM
+    with held(udp) as coap, held(udp) as plain, held(tcp) as mqtt, held(tcp) as http:
+        listen = (f"--listen=coap://127.0.0.1:{coap}", f"--listen=mqtt://127.0.0.1:{mqtt}")
+        more = (f"--listen=udp://127.0.0.1:{plain}", f"--http=127.0.0.1:{http}")
+        flags = mistake("dev", ECHO, *listen, *more).partition("; use ")[2].split()
+        with program("dev", ECHO, *flags) as running:
+            running.line("Ctrl-C ends it", 60)
+            ports = {name: running.port(name) for name in ("coap", "mqtt", "udp", "http")}
+    assert len(flags) == 8
+    assert ports["coap"] > coap
+    assert ports["udp"] > plain
+    assert ports["coap"] != ports["udp"]
+    assert ports["mqtt"] > mqtt
+    assert ports["http"] > http
+    assert ports["mqtt"] != ports["http"]
 
 
 def test_a_port_that_is_not_free_to_take_is_one_line_too() -> None:

@@ -15,6 +15,7 @@ from watchfiles import PythonFilter, awatch
 
 from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
+from thinbridge.cli.client import KINDS
 from thinbridge.cli.dev import banner
 from thinbridge.cli.dev.activator import Activator
 from thinbridge.cli.dev.function import Function
@@ -22,7 +23,9 @@ from thinbridge.cli.dev.printer import Printer
 from thinbridge.cli.dev.target import find, mistake
 from thinbridge.cli.serving import Stop, log_as
 from thinbridge.errors import ListenError, SettingsError
+from thinbridge.protocols.base import Transport
 from thinbridge.settings import Address, Listener, Settings, load
+from thinbridge.shells.shell import bind
 
 DEFAULTS: Final = {
     "listen": ["coap://127.0.0.1:5683", "mqtt://127.0.0.1:1883", "udp://127.0.0.1:9000"],
@@ -179,19 +182,48 @@ async def _send(arguments: str) -> str:
 
 
 def _way_out(error: ListenError, settings: Settings) -> SettingsError:
-    """Name the flags that would work where a port is taken: `--listen` replaces all listeners, so it names all."""
+    """Name the flags that would work where a port is taken, in one go: `--listen` replaces all listeners, so it names
+    all, and who has taken one port, such as another `dev`, has usually taken the others, too."""
     problem = error.fix.partition(";")[0]
     if problem != os.strerror(errno.EADDRINUSE):
         return error
-    if error.key != "listen":
-        return SettingsError("--http", error.value, f"{problem}; use --http 127.0.0.1:0")
-    urls = [_next_port(one) if _url(one, one.port) == error.value else one.url for one in settings.listen]
-    return SettingsError("--listen", error.value, f"{problem}; use {' '.join(f'--listen {url}' for url in urls)}")
+    named = {(one.protocol.transport, one.port) for one in settings.listen}
+    named.add((Transport.STREAM, settings.http.port))
+    ports = [_free_port(one.protocol.transport, one.host, one.port, named) for one in settings.listen]
+    http = _free_port(Transport.STREAM, settings.http.host, settings.http.port, named)
+    flags = []
+    if ports != [one.port for one in settings.listen]:
+        flags = [f"--listen {_at(one, port)}" for one, port in zip(settings.listen, ports, strict=True)]
+    if http != settings.http.port:
+        flags.append(f"--http {Address(settings.http.host, http).netloc}")
+    key = "--listen" if error.key == "listen" else "--http"
+    return SettingsError(key, error.value, f"{problem}; use {' '.join(flags)}" if flags else f"{problem}; try again")
 
 
-def _next_port(listener: Listener) -> str:
+def _free_port(transport: Transport, host: str, port: int, named: set[tuple[Transport, int]]) -> int:
+    """The port if it can be had, else the next one that can and that nobody else is to have; it is then `named`."""
+    if not _is_taken(transport, host, port):
+        return port
+    others = (one for one in range(port + 1, 0x10000) if (transport, one) not in named)
+    found = next((one for one in others if not _is_taken(transport, host, one)), 0)
+    named.add((transport, found))
+    return found
+
+
+def _is_taken(transport: Transport, host: str, port: int) -> bool:
+    try:
+        bind(KINDS[transport], "", host, port).close()
+    except ListenError as error:
+        return error.fix.startswith(os.strerror(errno.EADDRINUSE))
+    return False
+
+
+def _at(listener: Listener, port: int) -> str:
+    """Its URL, with this port."""
+    if port == listener.port:
+        return listener.url
     _, mark, options = listener.url.partition("?")
-    return f"{_url(listener, listener.port + 1)}{mark}{options}"
+    return f"{_url(listener, port)}{mark}{options}"
 
 
 def _url(listener: Listener, port: int) -> str:
