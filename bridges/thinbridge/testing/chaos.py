@@ -5,6 +5,8 @@ In tests `DatagramChaos` and `StreamChaos`; from the command line
     python -m thinbridge.testing.chaos udp://127.0.0.1:5685 127.0.0.1:5683 --loss 0.3 --duplicate 0.1 --seed 7
 
 The same seed meets the same traffic with the same faults; real sockets add their own timing.
+
+Over 400 lines because the command line is in it: the module that is imported is the one that is started.
 """
 
 import argparse
