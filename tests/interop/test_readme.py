@@ -1,6 +1,5 @@
 """Every command of the README, run. `make run`, `make test` and `make peers` themselves are run by `.ci/run`."""
 
-import json
 import re
 import shlex
 import subprocess
@@ -53,8 +52,8 @@ def the_command(beginning: str) -> str:
         pytest.param("mosquitto_rr", marks=pytest.mark.peer("mosquitto_rr")),
         pytest.param("echo -n hello", marks=pytest.mark.peer("nc")),
         ".venv/bin/thinbridge send coap://127.0.0.1/sensors",
-        ".venv/bin/thinbridge send mqtt:",
-        ".venv/bin/thinbridge send udp:",
+        ".venv/bin/thinbridge send mqtt://127.0.0.1/greeting",
+        ".venv/bin/thinbridge send udp://127.0.0.1 -d hello",
     ],
 )
 def test_a_device_gets_the_functions_reply(command: str, echo: Dev) -> None:
@@ -67,13 +66,14 @@ def test_five_minutes_to_an_own_handler(tmp_path: Path) -> None:
     assert run_it == ".venv/bin/thinbridge dev greenhouse"
     output("\n".join(make_it), tmp_path)
     with dev(str(tmp_path / "greenhouse")) as running:
-        send = on_its_ports(the_command(".venv/bin/thinbridge send coap://127.0.0.1/house"), running)
-        assert json.loads(output(send)) == {"open_window": True}
-        refused = subprocess.run(
-            ["sh", "-c", send.replace("application/json", "text/plain")], capture_output=True, timeout=30
-        )
-        assert refused.returncode == 1
-        assert b"4.15" in refused.stderr
+        for place in ("coap://127.0.0.1/house", "mqtt://127.0.0.1/house", "udp://127.0.0.1 -d '{"):
+            send = on_its_ports(the_command(f".venv/bin/thinbridge send {place}"), running)
+            assert output(send) == '{"open_window":true}'
+        coap = on_its_ports(the_command(".venv/bin/thinbridge send coap://127.0.0.1/house"), running)
+        for nonsense in ("hello", '{"temp": 27}', '{"t": "warm"}', "[27]"):
+            command = coap.replace('{"t": 27}', nonsense)
+            refused = subprocess.run(["sh", "-c", command], capture_output=True, timeout=30, check=False)
+            assert (refused.returncode, b"4.00" in refused.stderr) == (1, True), refused
 
 
 def test_the_bridge_alone() -> None:
