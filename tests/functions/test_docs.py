@@ -53,12 +53,17 @@ def test_steering(files: Path) -> None:
 def test_later(files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     module = module_of(files / "later.py")
     pushed: list[Any] = []
-    monkeypatch.setattr(module, "push", lambda *arguments: pushed.append(arguments))
+
+    def deliver(*arguments: Any) -> Pushed:
+        pushed.append(arguments)
+        return Pushed.DELIVERED
+
+    monkeypatch.setattr(module, "push", deliver)
     monkeypatch.setattr(module.threading.Thread, "start", lambda thread: thread.run())
     event = coap("GET", "a")
     assert call(module.measure, event).status == 202
     assert pushed == [(event, {"t": 21})]
-    assert capsys.readouterr().out == "the device is gone\n"
+    assert capsys.readouterr().out == "Pushed.DELIVERED\n"
     assert push.__kwdefaults__ == {"timeout": 10.0}
     assert {"GONE", "REFUSED", "BUSY"} <= set(Pushed.__members__)
 
