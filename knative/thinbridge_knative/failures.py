@@ -25,7 +25,10 @@ class NoConfig(Failure):
     """Nothing says which cluster."""
 
     def __init__(self) -> None:
-        super().__init__("no kubeconfig has been provided, please use a valid configuration to connect to the cluster")
+        super().__init__(
+            "no kubeconfig has been provided, please use a valid configuration to connect to the cluster; set "
+            "KUBECONFIG or --kubeconfig"
+        )
 
 
 class ApiFailure(Failure):

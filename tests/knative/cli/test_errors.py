@@ -58,7 +58,8 @@ def test_no_config(content: str | None, kn: Kn, tmp_path: Path, monkeypatch: pyt
         path.write_text(content)
     monkeypatch.setenv("KUBECONFIG", str(path))
     assert kn("list")[2].splitlines()[0] == (
-        "Error: no kubeconfig has been provided, please use a valid configuration to connect to the cluster"
+        "Error: no kubeconfig has been provided, please use a valid configuration to connect to the cluster; "
+        "set KUBECONFIG or --kubeconfig"
     )
 
 
