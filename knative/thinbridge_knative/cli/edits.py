@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +40,18 @@ Edit = Callable[[Object, Any, str, Cluster | None], None]
 """Changes a spec: (spec, the flag's value, namespace, the cluster to look sinks up in)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file that a Bridge was read from: a mistake in it is named as it stands there."""
+
+    file: str
+    """As it was typed."""
+    spec: Object
+    """Before any flag changed it."""
+    named: bool
+    """The name was typed."""
+
+
 def new(name: str, namespace: str) -> Object:
     """A Bridge that says nothing yet."""
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name, "namespace": namespace}, "spec": {}}
@@ -54,6 +66,7 @@ def from_file(path: str, name: str | None, namespace: str) -> Object:
     content = _load(path)
     if not isinstance(content, dict):
         raise Failure(f"{path} holds no Bridge: use a manifest, or the bridge.yaml of 'thinbridge run'")
+    key = "name" if "kind" not in content else "metadata.name"
     if "kind" not in content:
         content = {"metadata": {"name": content.get("name")}, "spec": _spec_of_settings(content)}
     elif (content["kind"], content.get("apiVersion")) != (KIND, API_VERSION):
@@ -62,7 +75,7 @@ def from_file(path: str, name: str | None, namespace: str) -> Object:
     if not isinstance(meta, dict):
         raise Failure(f"{path}: metadata: use a mapping of keys to values")
     if name and meta.get("name") and name != meta["name"]:
-        raise Failure(f"provided bridge name '{name}' doesn't match name from file '{meta['name']}'")
+        raise Failure(f"provided bridge name '{name}' doesn't match name from file '{meta['name']}' ({path}: {key})")
     if not (name or meta.get("name")):
         raise Failure("no bridge name provided in command parameter or file")
     bridge = new(name or meta["name"], namespace)
@@ -90,22 +103,26 @@ def edit(bridge: Object, flags: Mapping[str, Any], cluster: Cluster | None) -> O
     return edited
 
 
-def check(bridge: Object) -> None:
+def check(bridge: Object, origin: Origin | None = None) -> None:
     """Refuse what the bridge itself would refuse, in the same words.
 
+    Args:
+        bridge: as the flags have it.
+        origin: where it was read from; None: from no file.
+
     Raises:
-        SettingsError: the first mistake, named by its flag.
+        SettingsError: the first mistake, named by its flag, or by its file and key.
     """
     from thinbridge_knative.addressable import offline
     from thinbridge_knative.spec import read
 
-    _shape(bridge["spec"])
-    if "sink" not in bridge["spec"]:
-        raise Failure('required flag(s) "sink" not set')
     try:
+        _shape(bridge["spec"])
+        if "sink" not in bridge["spec"]:
+            raise Failure('required flag(s) "sink" not set')
         read(bridge, offline)
     except SettingsError as error:
-        raise SettingsError(_flag(error.key), error.value, error.fix) from error
+        raise SettingsError(_said(error.key, bridge, origin), error.value, error.fix) from error
 
 
 def _shape(spec: object) -> None:
@@ -121,6 +138,29 @@ def _shape(spec: object) -> None:
             raise SettingsError(f"spec.{key}", shown(value), "use a mapping of keys to values")
         if key in LISTS and not (isinstance(value, list) and all(isinstance(one, dict) for one in value)):
             raise SettingsError(f"spec.{key}", shown(value), "use a list of mappings")
+
+
+def _said(key: str, bridge: Object, origin: Origin | None) -> str:
+    """A key as somebody wrote it: by a flag, or in the file that says the same."""
+    below = key.removeprefix("spec.")
+    place = re.findall(r"[^.\[\]]+", below)[:2]
+    if origin is None or (place[0] == "metadata" and origin.named):
+        return _flag(key)
+    if place[0] == "metadata":
+        return f"{origin.file}: name"
+    if _value(bridge["spec"], place) != _value(origin.spec, place):
+        return _flag(key)
+    return f"{origin.file}: {re.sub(r'[.](url|uri)$', '', below)}"
+
+
+def _value(spec: Any, place: Sequence[str]) -> Any:
+    """What stands there; None: nothing."""
+    for part in place:
+        if isinstance(spec, list) and part.isdecimal() and int(part) < len(spec):
+            spec = spec[int(part)]
+        else:
+            spec = spec.get(part) if isinstance(spec, dict) else None
+    return spec
 
 
 def _flag(key: str) -> str:

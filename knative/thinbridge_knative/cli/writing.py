@@ -148,7 +148,7 @@ def import_(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     path = single(names, "'kn bridge import' requires filename of import file as single argument")
     store = stores.store(flags["namespace"])
     bridge = edits.from_file(path, None, store.namespace)
-    edits.check(bridge)
+    edits.check(bridge, edits.Origin(path, bridge["spec"], named=False))
     name = bridge["metadata"]["name"]
     if _existing(store, name) is not None:
         raise Failure(
@@ -176,12 +176,13 @@ def _declared(
     store = stores.store(flags["namespace"], flags["target"])
     name = names[0] if names else None
     bridge = edits.from_file(from_file, name, store.namespace) if from_file else edits.new(names[0], store.namespace)
+    origin = edits.Origin(from_file, bridge["spec"], named=bool(names)) if from_file else None
     try:
         bridge = edits.edit(bridge, flags, stores.of(store))
     except ApiFailure as error:
         what = f"cannot {ctx.info_name} Bridge '{bridge['metadata']['name']}' in namespace '{store.namespace}'"
         raise Failure(f"{what} because: {error}") from error
-    edits.check(bridge)
+    edits.check(bridge, origin)
     return store, bridge
 
 

@@ -132,7 +132,8 @@ def test_a_manifest_brings_what_is_its_own(tmp_path: Path) -> None:
         ("- a\n", None, "{0} holds no Bridge: use a manifest, or the bridge.yaml of 'thinbridge run'"),
         ("kind: Pod\napiVersion: v1\n", None, "{0} holds a Pod of v1, not a Bridge of thinbridge.dev/v1alpha1"),
         ("listen: [coap]\n", None, "no bridge name provided in command parameter or file"),
-        ("name: a\n", "b", "provided bridge name 'b' doesn't match name from file 'a'"),
+        ("name: a\n", "b", "provided bridge name 'b' doesn't match name from file 'a' ({0}: name)"),
+        (json.dumps(MANIFEST), "b", "provided bridge name 'b' doesn't match name from file 'iot' ({0}: metadata.name)"),
         ("a: [", None, "{0} is no YAML: while parsing a flow node"),
     ],
 )
@@ -142,6 +143,46 @@ def test_files_that_can_not_be_used(content: str, name: str | None, message: str
     with pytest.raises(Failure) as caught:
         edits.from_file(str(file), name, "here")
     assert str(caught.value).startswith(message.format(file))
+
+
+LAPTOP = "sink: 'http://s/'\nlisten: ['coap://127.0.0.1:5683']\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "where"),
+    [
+        (LAPTOP, {}, "FILE: listen[0]: coap://127.0.0.1:5683: use 0.0.0.0"),
+        (LAPTOP, {"listen": ["udp:9000"]}, "FILE: listen[0]: coap://127.0.0.1:5683: use 0.0.0.0"),
+        (LAPTOP, {"listen": ["coap://127.0.0.1:5684"]}, "--listen: coap://127.0.0.1:5684: use 0.0.0.0"),
+        (LAPTOP, {"listen": ["udp://[::1]:9000", "coap-"]}, "--listen: udp://[::1]:9000: use 0.0.0.0"),
+        (LAPTOP.replace("127.0.0.1", "0.0.0.0") + "mode: soon", {}, "FILE: mode: soon: use request"),
+        (LAPTOP.replace("127.0.0.1", "0.0.0.0"), {"mode": "soon"}, "--mode: soon: use request"),
+        (LAPTOP + "colour: red", {}, "FILE: colour: red: unknown key"),
+        (LAPTOP + "drain: 10s", {}, "FILE: drain: 10s: "),
+        ("sink: 'http://s/'", {}, "FILE: listen: (none): give at least one"),
+        (LAPTOP + "routes: [{subject: 'a/#'}]", {}, "FILE: routes[0].subject: a/#: subjects are globs"),
+        ("name: Big\n" + LAPTOP, {}, "FILE: name: Big: use up to"),
+        ("kind: Bridge\napiVersion: thinbridge.dev/v1alpha1\nmetadata: {name: a}\nspec: a", {}, "FILE: spec: a: use a"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_as_it_stands_there(
+    content: str, flags: dict[str, Any], where: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "bridge.yaml"
+    file.write_text(content if "name: " in content else f"name: a\n{content}")
+    bridge = edits.from_file(str(file), None, "here")
+    origin = edits.Origin("FILE", bridge["spec"], named=False)
+    with pytest.raises(SettingsError) as caught:
+        edits.check(edits.edit(bridge, flags, None), origin)
+    assert str(caught.value).startswith(where)
+
+
+def test_a_name_that_was_typed_is_named_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.yaml"
+    file.write_text(LAPTOP)
+    bridge = edits.from_file(str(file), "Big", "here")
+    with pytest.raises(SettingsError, match=r"^NAME: Big: "):
+        edits.check(bridge, edits.Origin(str(file), bridge["spec"], named=True))
 
 
 def test_a_sink_of_a_file_becomes_a_destination(tmp_path: Path) -> None:
