@@ -46,6 +46,15 @@ def number(kind: type[int] | type[float], low: float, high: float = math.inf) ->
     return parse
 
 
+def choices(*words: str) -> Callable[[str], list[str]]:
+    """What a shell offers for a flag; without it, it offers file names. What is allowed, the settings say."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
 class Command(TyperCommand):
     """A command of which a value that a flag's parser refuses is one line."""
 

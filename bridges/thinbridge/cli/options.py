@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from thinbridge.cli.console import choices
+
 Listen = Annotated[
     list[str] | None,
     typer.Option(
@@ -19,7 +21,13 @@ Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", readable=False, help="bridge.yaml; flags beat it.")
 ]
 Mode = Annotated[
-    str | None, typer.Option("--mode", metavar="MODE", help="What a device's answer waits for: request, event, later.")
+    str | None,
+    typer.Option(
+        "--mode",
+        metavar="MODE",
+        autocompletion=choices("request", "event", "later"),
+        help="What a device's answer waits for: request, event, later.",
+    ),
 ]
 Http = Annotated[
     str | None,
@@ -31,5 +39,11 @@ Drain = Annotated[
     str | None, typer.Option("--drain", metavar="SECONDS", help="How long open work may finish after SIGTERM.")
 ]
 LogLevel = Annotated[
-    str | None, typer.Option("--log-level", metavar="LEVEL", help="The least to log: debug, info, warning, error.")
+    str | None,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        autocompletion=choices("debug", "info", "warning", "error"),
+        help="The least to log: debug, info, warning, error.",
+    ),
 ]

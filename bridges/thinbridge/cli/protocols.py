@@ -38,7 +38,15 @@ def root() -> None:
 @app.command("list", cls=console.Command, epilog=EXAMPLES)
 def list_protocols(
     output: Annotated[
-        Output, typer.Option("--output", "-o", metavar="FORMAT", parser=_output, help="table, json or yaml.")
+        Output,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT",
+            parser=_output,
+            autocompletion=console.choices("table", "json", "yaml"),
+            help="table, json or yaml.",
+        ),
     ] = Output.TABLE,
 ) -> None:
     """List the protocols that a listener's URL may name.

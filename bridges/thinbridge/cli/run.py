@@ -36,7 +36,15 @@ def run(
     ] = None,
     drain: Drain = None,
     log_level: LogLevel = None,
-    log_format: Annotated[str | None, typer.Option("--log-format", metavar="FORMAT", help="auto, json, text.")] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(
+            "--log-format",
+            metavar="FORMAT",
+            autocompletion=console.choices("auto", "json", "text"),
+            help="auto, json, text.",
+        ),
+    ] = None,
 ) -> None:
     """Run the bridge alone, as a pod does.
 

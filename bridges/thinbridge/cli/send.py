@@ -35,7 +35,14 @@ the function, so the answer comes right after it, or never. In mode later it may
 def send(
     url: Annotated[str, typer.Argument(metavar="URL", hidden=True)],
     method: Annotated[
-        str | None, typer.Option("--method", "-m", metavar="METHOD", help="CoAP: GET, or POST if there is data.")
+        str | None,
+        typer.Option(
+            "--method",
+            "-m",
+            metavar="METHOD",
+            autocompletion=console.choices("GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH"),
+            help="CoAP: GET, or POST if there is data.",
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", "-d", metavar="DATA", help="The payload; @FILE reads a file, - stdin.")
@@ -46,7 +53,11 @@ def send(
     qos: Annotated[
         int | None,
         typer.Option(
-            "--qos", metavar="0|1", parser=console.number(int, 0, 1), help="MQTT: 1, the default, waits for PUBACK."
+            "--qos",
+            metavar="0|1",
+            parser=console.number(int, 0, 1),
+            autocompletion=console.choices("0", "1"),
+            help="MQTT: 1, the default, waits for PUBACK.",
         ),
     ] = None,
     response_topic: Annotated[
@@ -55,7 +66,11 @@ def send(
     version: Annotated[
         str | None,
         typer.Option(
-            "--mqtt-version", "-V", metavar="VERSION", help="MQTT: 5, the default, or 3.1.1, which only publishes."
+            "--mqtt-version",
+            "-V",
+            metavar="VERSION",
+            autocompletion=console.choices("5", "3.1.1"),
+            help="MQTT: 5, the default, or 3.1.1, which only publishes.",
         ),
     ] = None,
     non: Annotated[bool, typer.Option("--non", help="CoAP: a message that is not confirmed.")] = False,

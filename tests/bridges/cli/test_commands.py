@@ -84,6 +84,31 @@ def test_version_and_completion() -> None:
     assert b"protocols" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("run --mode ", "request event later"),
+        ("dev --mode e", "event"),
+        ("run --log-level ", "debug info warning error"),
+        ("run --log-format ", "auto json text"),
+        ("send -m P", "POST PUT PATCH"),
+        ("send --method i", "iPATCH"),
+        ("send --qos ", "0 1"),
+        ("send -V ", "5 3.1.1"),
+        ("protocols list -o ", "table json yaml"),
+    ],
+)
+def test_completion_offers_what_a_flag_takes(words: str, offered: str) -> None:
+    line = f"thinbridge {words}"
+    complete = {
+        "_THINBRIDGE_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
+    }
+    done = CliRunner().invoke(app, [], env=complete, prog_name="thinbridge")
+    assert done.stdout.split() == offered.split()
+
+
 def test_a_flag_that_is_none_is_2() -> None:
     done = thinbridge("run", "--lisen", "udp:9000", status=2)
     assert b"No such option: --lisen" in done.stderr
