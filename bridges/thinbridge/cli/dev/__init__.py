@@ -6,6 +6,8 @@ leash.py      what that process runs, so that it ends with this one
 activator.py  what the bridge's sink points at: holds requests while the function starts, stops it when idle
 stage.py      all of it together, from the first line to the last
 printer.py    one readable line a message
+heard.py      its end: what the device gets of the answer
+frames.py     what of the function's output is worth a line
 banner.py     what to type in another terminal, and one real message of each protocol
 """
 
