@@ -62,11 +62,17 @@ class Message:
         except ValueError:
             usable = False
         if not usable or parts.username is not None:
-            raise SettingsError("URL", self.url, USAGE)
+            raise SettingsError("URL", self.url, _fix(self.url))
         return parts
 
     def _exchange(self, parts: SplitResult) -> Exchange:
         return DEVICES[parts.scheme](self, parts)
+
+
+def _fix(url: str) -> str:
+    from thinbridge.settings.listen import SECURE  # only here: the settings take their time to import
+
+    return SECURE.get(url.partition(":")[0].lower(), USAGE)
 
 
 def topic(url: str, parts: SplitResult) -> str:

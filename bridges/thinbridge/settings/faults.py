@@ -5,6 +5,7 @@ with the key named as the operator wrote it.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -44,6 +45,10 @@ FIXES: Final = {
     "literal_error": "use {expected}",
 }
 """pydantic's error types in the words of an operator; what is not here keeps pydantic's own words."""
+
+
+DURATION: Final = re.compile(r"[0-9]+(\.[0-9]+)? ?(ms|s|sec|m|min|h)")
+"""A time with its unit, as Go and Kubernetes write it; here all times are plain seconds."""
 
 
 def fault(value: object, fix: str, *at: int | str) -> PydanticCustomError:
@@ -102,4 +107,6 @@ def _value(details: ErrorDetails, context: dict[str, Any]) -> object:
 def _fix(details: ErrorDetails, context: dict[str, Any]) -> str:
     if details["type"] not in FIXES:
         return str(context.get("fix") or context.get("error") or details["msg"])
+    if details["type"] == "float_parsing" and DURATION.fullmatch(str(details["input"])):
+        return "use a number of seconds, without a unit"
     return FIXES[details["type"]].format(**context).replace("'", "")

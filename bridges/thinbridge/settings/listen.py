@@ -14,6 +14,9 @@ EVERYWHERE: Final = "0.0.0.0"
 LOOPBACK: Final = "127.0.0.1"
 """Where HTTP listens when only a port is said."""
 
+SECURE: Final = {"coaps": "DTLS is not there yet; use coap", "mqtts": "TLS is not there yet; use mqtt"}
+"""What people try, for good reasons, and what to say to it unless somebody's protocol has that scheme."""
+
 SHORT: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<port>:[^/?@:\[\]]*)?(?P<query>\?.*)?")
 """`coap`, `coap:5683`, `udp:9000?idle=60`: a scheme and perhaps a port."""
 
@@ -71,7 +74,7 @@ def _protocol(scheme: str, text: str, key: str) -> type[Protocol]:
     try:
         return registry.find(scheme)
     except SettingsError as error:
-        raise SettingsError(key, text, error.fix) from error
+        raise SettingsError(key, text, SECURE.get(scheme, error.fix)) from error
 
 
 def _host_port(rest: str, text: str, key: str, default: int | None) -> tuple[str, int]:

@@ -34,6 +34,8 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(checks.network)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 
+URL_FIX: Final = "use a URL, such as coap:5683 or coap://127.0.0.1:5683"
+
 LOCAL: Final = "local"
 """The namespace outside a cluster."""
 
@@ -74,7 +76,11 @@ class Listener(Model):
     def _short(cls, data: object) -> object:
         """A bare URL, and a URL's query, become keys."""
         keys = {"url": data} if isinstance(data, str) else data
-        if not isinstance(keys, dict) or not isinstance(keys.get("url"), str):
+        if not isinstance(keys, dict):
+            raise fault(data, URL_FIX)
+        if not isinstance(keys.get("url", ""), str):
+            raise fault(keys["url"], URL_FIX, "url")
+        if "url" not in keys:
             return keys
         try:
             options = parse_listen(keys["url"]).options

@@ -13,6 +13,8 @@ from thinbridge.errors import SettingsError
             Message("http://host/"),
             "URL: http://host/: write it as coap://host/path?query, mqtt://host/topic or udp://host:port",
         ),
+        (Message("coaps://host/a"), "URL: coaps://host/a: DTLS is not there yet; use coap"),
+        (Message("MQTTS://host/a"), "URL: MQTTS://host/a: TLS is not there yet; use mqtt"),
         (Message("coap://"), "URL: coap://: write it as coap://host/path?query, mqtt://host/topic or udp://host:port"),
         (
             Message("coap://host:port"),
