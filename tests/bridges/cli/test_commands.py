@@ -4,6 +4,8 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from tests.bridges.cli.test_run import LISTEN, sink
 from typer.testing import CliRunner
 
 from thinbridge.cli.main import app
+from thinbridge.protocols.mqtt import codec, connect
 
 COMMANDS = ("", "run", "dev", "send", "protocols", "protocols list", "routes", "routes explain")
 CONFIG = """\
@@ -149,21 +152,43 @@ def test_send_is_done_at_the_puback_if_no_answer_follows() -> None:
             assert (done.stdout, done.stderr) == (b"", b"PUBACK, no answer on the response topic\n")
 
 
-def test_send_says_what_a_closed_connection_kept_back() -> None:
+@contextmanager
+def broker(*answers: bytes) -> Iterator[str]:
+    """Answers one client's packets, each with the next of these; closes after one more."""
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
 
         def play() -> None:
             with server.accept()[0] as connection:
-                connection.recv(100)
-                connection.sendall(b"\x20\x02\x00\x00")  # CONNACK
+                connection.settimeout(30)
+                for answer in answers:
+                    connection.recv(100)
+                    connection.sendall(answer)
                 connection.recv(100)
 
         thread = Thread(target=play)
         thread.start()
-        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}/a"
-        done = thinbridge("send", url, "-V", "3.1.1", "-d", "x", status=1)
+        yield f"mqtt://127.0.0.1:{server.getsockname()[1]}/a"
         thread.join()
+
+
+def test_send_says_what_a_closed_connection_kept_back() -> None:
+    with broker(b"\x20\x02\x00\x00") as url:  # CONNACK
+        done = thinbridge("send", url, "-V", "3.1.1", "-d", "x", status=1)
     assert done.stderr == b"connection closed before PUBACK\n"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_send_takes_what_is_published_to_a_topic_that_was_named(named: bool) -> None:
+    answers = connect.encode_connack(0, False, True), codec.encode_suback(codec.SUBACK, 1, [1], True)
+    published = codec.encode_publish(codec.Publish("lamp", b"on"), True)
+    with broker(*answers, published) as url:
+        if named:
+            done = thinbridge("send", url, "-d", "x", "--response-topic", "lamp")
+            assert (done.stdout, done.stderr) == (b"on", b"PUBLISH\n")
+        else:
+            done = thinbridge("send", url, "-d", "x", "--timeout", "2", status=1)
+            assert (done.stdout, done.stderr) == (b"", f"{url}: no answer\n".encode())
 
 
 def test_send_with_words_that_are_none_is_2() -> None:
