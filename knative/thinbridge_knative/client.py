@@ -51,7 +51,6 @@ class Resource:
 BRIDGES: Final = Resource(GROUP, VERSION, PLURAL)
 PODS: Final = Resource("", "v1", "pods")
 SERVICES: Final = Resource("", "v1", "services")
-NODES: Final = Resource("", "v1", "nodes")
 
 
 @dataclass(frozen=True, slots=True)

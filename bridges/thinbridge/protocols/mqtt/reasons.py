@@ -8,7 +8,6 @@ from typing import Final
 
 SUCCESS: Final = 0x00
 GRANTED_QOS_1: Final = 0x01
-DISCONNECT_WITH_WILL: Final = 0x04
 NO_SUBSCRIPTION: Final = 0x11
 UNSPECIFIED: Final = 0x80
 MALFORMED: Final = 0x81
