@@ -100,7 +100,8 @@ def refuse_path(url: str, parts: SplitResult) -> None:
 def _coap(message: Message, parts: SplitResult) -> Exchange:
     """One request: GET, or POST if there is something to send."""
     from thinbridge.device.coap import Request
-    from thinbridge.protocols.coap.codes import METHODS, content_format
+    from thinbridge.protocols.coap.codes import METHODS
+    from thinbridge.protocols.coap.content_formats import content_format
 
     method = message.method or ("GET" if message.data is None else "POST")
     if "#" in message.url:  # RFC 7252 §6.4: no fragment

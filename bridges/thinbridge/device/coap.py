@@ -15,14 +15,13 @@ from thinbridge.protocols.base import Entropy
 from thinbridge.protocols.coap.codec import Message, OptionValue, decode, empty, encode, from_uint, uint
 from thinbridge.protocols.coap.codes import (
     EMPTY,
-    MEDIA_TYPES,
     METHODS,
     UNAUTHORIZED,
     Option,
     Type,
-    content_format,
     dotted,
 )
+from thinbridge.protocols.coap.content_formats import MEDIA_TYPES, content_format
 from thinbridge.protocols.coap.outgoing import Outgoing
 
 TOKEN_LENGTH: Final = 4

@@ -1,13 +1,14 @@
 """CoAP over UDP (RFC 7252), the server's side, sans-IO.
 
-    codes.py      the numbers of the registries
-    codec.py      messages as bytes
-    request.py    what a request says → the event's attributes
-    response.py   a reply → code, options, payload
-    memory.py     what is remembered, so that a repeat is not delivered again
-    outgoing.py   separate responses until they are acknowledged
-    echo.py       proof of an address without state (RFC 9175)
-    session.py    one peer: the message layer
+    codes.py             the numbers of the registries
+    content_formats.py   media types by number, as IANA has them
+    codec.py             messages as bytes
+    request.py           what a request says → the event's attributes
+    response.py          a reply → code, options, payload
+    memory.py            what is remembered, so that a repeat is not delivered again
+    outgoing.py          separate responses until they are acknowledged
+    echo.py              proof of an address without state (RFC 9175)
+    session.py           one peer: the message layer
 
 Found through the registry; driven by `thinbridge.shells.datagram`.
 """

@@ -1,4 +1,4 @@
-"""CoAP's numbers: message types, codes, options, Content-Formats (RFC 7252 §12 and the registries it opened)."""
+"""CoAP's numbers: message types, codes, options (RFC 7252 §12 and the registries it opened)."""
 
 from typing import Final
 
@@ -115,50 +115,3 @@ LENGTHS: Final = {
 
 REPEATABLE: Final = frozenset((Option.IF_MATCH, Option.ETAG, Option.URI_PATH, Option.URI_QUERY, Option.REQUEST_TAG))
 """What may occur more than once in a request; a second of any other is unrecognised (RFC 7252 §5.4.5)."""
-
-MEDIA_TYPES: Final = {
-    0: "text/plain;charset=utf-8",
-    40: "application/link-format",
-    41: "application/xml",
-    42: "application/octet-stream",
-    47: "application/exi",
-    50: "application/json",
-    51: "application/json-patch+json",
-    52: "application/merge-patch+json",
-    60: "application/cbor",
-    61: "application/cwt",
-    62: "application/multipart-core",
-    63: "application/cbor-seq",
-    101: "application/cose-key",
-    102: "application/cose-key-set",
-    110: "application/senml+json",
-    111: "application/sensml+json",
-    112: "application/senml+cbor",
-    113: "application/sensml+cbor",
-    114: "application/senml-exi",
-    115: "application/sensml-exi",
-    140: "application/yang-data+cbor;id=sid",
-    256: "application/coap-group+json",
-    257: "application/concise-problem-details+cbor",
-    310: "application/senml+xml",
-    311: "application/sensml+xml",
-    11542: "application/vnd.oma.lwm2m+tlv",
-    11543: "application/vnd.oma.lwm2m+json",
-    11544: "application/vnd.oma.lwm2m+cbor",
-}
-"""Content-Format → media type, as IANA's registry has it; a number that is not here stays a number."""
-
-CONTENT_FORMATS: Final = {media_type: number for number, media_type in MEDIA_TYPES.items()} | {"text/plain": 0}
-
-
-def content_format(media_type: str | None) -> int | None:
-    """The Content-Format of a media type as an HTTP header has it; None if it has no number."""
-    if not media_type:
-        return None
-    number = CONTENT_FORMATS.get(media_type)
-    if number is None:
-        number = CONTENT_FORMATS.get("".join(media_type.lower().split()))
-        if number is None:
-            bare = media_type.partition(";")[0].strip().lower()
-            number = CONTENT_FORMATS.get(bare) if bare != "text/plain" or "utf-8" in media_type.lower() else None
-    return number

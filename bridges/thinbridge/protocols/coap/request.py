@@ -16,7 +16,6 @@ from thinbridge.protocols.coap.codes import (
     FETCH,
     GET,
     LENGTHS,
-    MEDIA_TYPES,
     METHOD_NOT_ALLOWED,
     METHODS,
     PROXYING_NOT_SUPPORTED,
@@ -25,6 +24,7 @@ from thinbridge.protocols.coap.codes import (
     REQUEST_ENTITY_TOO_LARGE,
     Option,
 )
+from thinbridge.protocols.coap.content_formats import MEDIA_TYPES
 
 _PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b"/%") | {0x20}
 _QUERY_PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b"&%") | {0x20}

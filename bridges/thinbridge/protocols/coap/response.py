@@ -26,8 +26,8 @@ from thinbridge.protocols.coap.codes import (
     STATUS,
     VALID,
     Option,
-    content_format,
 )
+from thinbridge.protocols.coap.content_formats import content_format
 from thinbridge.protocols.coap.request import Request, Response
 
 RETRY_AFTER: Final = 5.0
