@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check style types arrows cover fuzz e2e bench images manifests peers clean
+.PHONY: help run test check style types arrows cover fuzz faults e2e bench images manifests peers clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ cover: $(VENV)/.ready  ## branch coverage of each protocol core by its own tests
 
 fuzz: $(VENV)/.ready  ## a million mutated inputs per codec (ARGS="--count 20000 --protocol coap")
 	@$(BIN)/python tests/fuzz.py $(ARGS)
+
+faults: $(VENV)/.ready  ## what is lost, and what devices see, under each fault (ARGS="--only coap-loss --scale 0.1")
+	@$(BIN)/python tests/faults/faults.py $(ARGS)
 
 e2e: $(VENV)/.ready  ## the bridge on the Knative cluster that KUBECONFIG names (ARGS="-k rollout")
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
