@@ -253,10 +253,9 @@ def fuzz(protocol: type[Protocol], count: int, seed: int) -> Report:
 
 
 def protocols(only: str | None) -> Iterable[type[Protocol]]:
-    """What is installed, or the one that was asked for."""
-    if only:
-        return [registry.find(only)]
-    return [one.protocol for one in registry.installed() if one.protocol is not None]
+    """The cores that are installed, or the one that was asked for."""
+    found = [registry.find(only)] if only else [one.protocol for one in registry.installed()]
+    return [one for one in found if one is not None and issubclass(one, Protocol)]
 
 
 def main() -> int:

@@ -2,19 +2,24 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from thinbridge import contract
 from thinbridge.bridge import Bridge, Observer
 from thinbridge.delivery import Delivery, DeliveryLimits, Sink
 from thinbridge.inbox import Inbox, InboxLimits
-from thinbridge.protocols.base import Endpoint
+from thinbridge.protocols.base import Adapter, Endpoint, Limits, Protocol, Resource
 from thinbridge.routes import Route, Routes
 from thinbridge.settings import LOCAL, Listener, Settings
-from thinbridge.shells import SHELLS, Shell, ShellLimits
+from thinbridge.shells import SHELLS
 from thinbridge.telemetry import Recorder, Throttle, registry
 
 _throttle = Throttle(logging.getLogger("thinbridge"))
+
+GLOB = frozenset("*?[")
+"""What makes a pattern of a subject."""
 
 OIDC_TOKEN = "/oidc/token"
 """Where a SinkBinding puts the token for its sink, the bridge's own: no route's other sink gets it."""
@@ -29,6 +34,7 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
     """
     recorder = Recorder()
     endpoints = [_endpoint(listener, settings) for listener in settings.listen]
+    _offer(endpoints, settings)
     delivery = Delivery(
         _delivery_limits(settings),
         overrides=settings.ce_overrides,
@@ -51,6 +57,7 @@ def build(settings: Settings, observer: Observer | None = None) -> Bridge:
         bridge,
         registry(endpoints, delivery, recorder),
         InboxLimits(body=settings.limits.body),
+        settings.http.token_file,
     )
     return bridge
 
@@ -60,8 +67,8 @@ def rebuild(bridge: Bridge, settings: Settings) -> None:
     bridge.reroute(_routes(settings))
     bridge.delivery.limits = _delivery_limits(settings)
     for endpoint in bridge.endpoints:
-        if isinstance(endpoint, Shell):
-            endpoint.limits = _shell_limits(settings)
+        endpoint.limits = _limits(settings)
+    _offer(bridge.endpoints, settings)
     if bridge.inbox is not None:
         bridge.inbox.limits = InboxLimits(body=settings.limits.body)
 
@@ -79,16 +86,31 @@ def _notice(sink: Sink) -> None:
 
 
 def _endpoint(listener: Listener, settings: Settings) -> Endpoint:
-    core = listener.protocol(listener.options, os.urandom, listener.name)
-    return SHELLS[core.transport](core, listener.name, listener.host, listener.port, _shell_limits(settings))
+    scheme = listener.protocol(listener.options, os.urandom, listener.name)
+    if isinstance(scheme, Adapter):
+        return scheme.endpoint_at(listener.host, listener.port, _limits(settings))
+    assert isinstance(scheme, Protocol), "the registry finds nothing else"
+    return SHELLS[scheme.transport](scheme, listener.name, listener.host, listener.port, _limits(settings))
+
+
+def _offer(endpoints: Sequence[Endpoint], settings: Settings) -> None:
+    """Tell each endpoint the subjects that routes have for it by name."""
+    for endpoint in endpoints:
+        endpoint.offer(
+            [
+                Resource(route.subject, route.resource)
+                for route in settings.routes
+                if not set(route.subject) & GLOB and fnmatchcase(endpoint.name, route.endpoint)
+            ]
+        )
 
 
 def _delivery_limits(settings: Settings) -> DeliveryLimits:
     return DeliveryLimits(deliveries=settings.limits.deliveries, held_bytes=settings.limits.held_bytes)
 
 
-def _shell_limits(settings: Settings) -> ShellLimits:
-    return ShellLimits(
+def _limits(settings: Settings) -> Limits:
+    return Limits(
         settings.limits.sessions,
         settings.limits.connections_per_address,
         trusted=settings.trusted_networks,

@@ -33,6 +33,7 @@ from thinbridge.protocols.base import (
 from thinbridge.routes import Mode, Route, Routes
 from thinbridge.sessions import Directory, Entry, Missing
 from thinbridge.telemetry import Recorder
+from thinbridge.turns import Turns
 
 SETTLE: Final = 0.05
 """Seconds between two looks whether the last answers are acknowledged; a drain only ends this much later."""
@@ -59,14 +60,13 @@ class Observer(Protocol):
 class Exchange:
     """One message on its way: the delivery calls it back, exactly once."""
 
-    __slots__ = ("bridge", "entry", "held", "inbound", "mode", "pending", "started", "timeout")
+    __slots__ = ("bridge", "entry", "held", "inbound", "pending", "route", "started")
 
     def __init__(self, bridge: "Bridge", entry: Entry, inbound: Inbound, route: Route, started: float) -> None:
         self.bridge = bridge
         self.entry = entry
         self.inbound = inbound
-        self.mode = route.mode
-        self.timeout = route.timeout
+        self.route = route
         self.started = started
         self.pending: asyncio.TimerHandle | None = None
         """Set while the answer is to come by `replyto`: what ends the wait."""
@@ -115,6 +115,7 @@ class Bridge:
         self._replyto = replyto
         self._mapper = mapping.Mapper(source, entropy)
         self._directory = Directory(entropy, self._base)
+        self._turns = Turns()
         self._terms: dict[tuple[int, bool], Terms] = {}  # by the route's identity: hashing its fields takes longer
         self._open = 0
         self._drained: asyncio.Future[None] | None = None
@@ -172,6 +173,7 @@ class Bridge:
 
     async def stop(self) -> None:
         """End what is left open (its devices hear that it is unknown), then sessions, ports and inbox."""
+        self._turns.clear()
         await self.delivery.close()
         for exchange in self._directory.waiting():
             self._finish(exchange, Reply(Outcome.UNKNOWN))
@@ -197,16 +199,39 @@ class Bridge:
             self._closed(session)
 
     def _deliver(self, endpoint: Endpoint, session: Session, inbound: Inbound) -> None:
+        route = self.routes.match(endpoint.name, inbound)
+        if inbound.type in contract.SESSION_TYPES and not route.sessions:
+            endpoint.answer(session, inbound.exchange, Reply(Outcome.ACCEPTED))
+            return
         now, wall = self._loop.time(), time.time()
         entry = self._directory.entry(endpoint, session)
-        route = self.routes.match(endpoint.name, inbound)
         patience = route.retry_for if inbound.at_least_once else route.timeout
         event = self._mapper.to_event(inbound, entry, wall, None if inbound.at_least_once else wall + route.timeout)
         exchange = entry.open[inbound.exchange] = Exchange(self, entry, inbound, route, now)
         self._open += 1
         if self.observer is not None:
             self.observer.received(endpoint, session, inbound, event)
-        self.delivery.deliver(event, self._terms_of(route, inbound.at_least_once), now + patience, exchange)
+        terms = self._terms_of(route, inbound.at_least_once)
+        if route.ordered:
+            self._in_turn(exchange, event, terms, patience)
+        else:
+            self.delivery.deliver(event, terms, now + patience, exchange)
+
+    def _in_turn(self, exchange: Exchange, event: Event, terms: Terms, patience: float) -> None:
+        """Deliver it when the session's messages before it are."""
+        key = exchange.entry, id(exchange.route)
+        waits = self._turns.busy(key)
+        if waits and not self.delivery.hold(event):
+            self._finish(exchange, Reply(Outcome.OVERLOADED, retry_after=self.delivery.limits.retry_after))
+            return
+
+        def start() -> None:
+            if waits:
+                self.delivery.release(event)
+            since = self._loop.time() if exchange.inbound.at_least_once else exchange.started  # `replyby` is the same
+            self.delivery.deliver(event, terms, since + patience, exchange)
+
+        self._turns.enter(key, start)
 
     def _terms_of(self, route: Route, at_least_once: bool) -> Terms:
         terms = self._terms.get((id(route), at_least_once))
@@ -219,13 +244,14 @@ class Bridge:
 
     def _delivered(self, exchange: Exchange, answer: Answer) -> None:
         """A delivery ended: tell the session, unless the answer is to come by `replyto`."""
-        reply = mapping.to_reply(answer, exchange.mode)
+        route = exchange.route
+        reply = mapping.to_reply(answer, route)
         held = exchange.held
         if held is not None and mapping.says_nothing(reply):
-            reply, held = mapping.answer_by_replyto(held), None
+            reply, held = mapping.answer_by_replyto(held, route), None
         if reply.outcome is Outcome.PENDING and not exchange.entry.session.closed:
             since = self._loop.time() if exchange.inbound.at_least_once else exchange.started  # `replyby` is the same
-            due = since + exchange.timeout
+            due = since + route.timeout
             exchange.pending = self._loop.call_at(due, self._finish, exchange, Reply(Outcome.UNKNOWN))
             exchange.entry.endpoint.answer(exchange.entry.session, exchange.inbound.exchange, reply)
         else:
@@ -233,6 +259,8 @@ class Bridge:
         if held is not None and reply.outcome is Outcome.ACCEPTED:  # the sink answered, too: this one is a push
             exchange.entry.endpoint.push(exchange.entry.session, exchange.inbound.exchange, held, lambda _: None)
         self.recorder.message(exchange.entry.endpoint.name, reply.outcome._value_)  # `value` takes ten times as long
+        if route.ordered:
+            self._turns.leave((exchange.entry, id(route)))
         if self.observer is not None:
             seconds = self._loop.time() - exchange.started
             entry = exchange.entry
@@ -285,16 +313,20 @@ class Bridge:
     def _answer(self, entry: Entry, number: int, outbound: Outbound) -> PushResult | None:
         """Answer an exchange in mode `later`; None: it does not wait, or its session does not any more: a push."""
         exchange: Exchange | None = entry.open.get(number)
-        if exchange is None or exchange.mode is not Mode.LATER:
+        if exchange is None or exchange.route.mode is not Mode.LATER:
             return None
         if exchange.pending is None:  # the sink has not accepted the event yet: no device hears of it before
             if exchange.held is not None:
                 return PushResult.BUSY
             exchange.held = outbound
             return PushResult.QUEUED
-        if self._finish(exchange, mapping.answer_by_replyto(outbound)):
+        if self._finish(exchange, mapping.answer_by_replyto(outbound, exchange.route)):
             return PushResult.DELIVERED
         return PushResult.GONE if entry.session.closed else None
+
+    async def publish(self, subject: str, outbound: Outbound) -> int:
+        """A POST to a subject: everyone who listens to it, on every endpoint; how many there were."""
+        return sum([await endpoint.publish(subject, outbound) for endpoint in self.endpoints])
 
     def live(self) -> bool:
         """The loop turns, or nobody would be answering."""

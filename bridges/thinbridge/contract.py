@@ -18,6 +18,11 @@ COAP_REQUEST: Final = "dev.thinbridge.coap.request"
 MQTT_MESSAGE: Final = "dev.thinbridge.mqtt.message"
 MQTT_WILL: Final = "dev.thinbridge.mqtt.will"
 UDP_DATAGRAM: Final = "dev.thinbridge.udp.datagram"
+SESSION_OPENED: Final = "dev.thinbridge.session.opened"
+SESSION_CLOSED: Final = "dev.thinbridge.session.closed"
+
+SESSION_TYPES: Final = frozenset((SESSION_OPENED, SESSION_CLOSED))
+"""Off unless a route asks for them (`sessions: true`)."""
 
 REPLY_SUFFIX: Final = ".reply"
 """The SDK types a reply `<request type>.reply`: a Broker re-evaluates replies, so the types must differ."""

@@ -14,7 +14,7 @@ from thinbridge import contract
 from thinbridge.delivery import Answer, Verdict
 from thinbridge.events import Event, Shared
 from thinbridge.protocols.base import Entropy, Inbound, Outbound, Outcome, Reply
-from thinbridge.routes import Mode
+from thinbridge.routes import Mode, Route
 from thinbridge.sessions import Entry, session_attributes
 
 _CORE: Final = frozenset(("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema"))
@@ -142,8 +142,20 @@ def _own(event: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def to_reply(answer: Answer, mode: Mode) -> Reply:
-    """What the session is told about a delivery."""
+def to_reply(answer: Answer, route: Route) -> Reply:
+    """What the session is told about a delivery by this route."""
+    reply = _to_reply(answer, route.mode)
+    return _with_defaults(reply, route) if route.reply else reply
+
+
+def _with_defaults(reply: Reply, route: Route) -> Reply:
+    """What the route says where the function has not said it."""
+    if reply.outcome is not Outcome.ACCEPTED:
+        return reply
+    return reply._replace(attributes={**route.reply, **reply.attributes})
+
+
+def _to_reply(answer: Answer, mode: Mode) -> Reply:
     outcome = _OUTCOMES[answer.verdict]
     if outcome is Outcome.ACCEPTED and (answer.verdict is Verdict.DEAD_LETTERED or mode is Mode.EVENT):
         return Reply(outcome, answer.status)
@@ -167,11 +179,10 @@ def says_nothing(reply: Reply) -> bool:
     )
 
 
-def answer_by_replyto(outbound: Outbound) -> Reply:
+def answer_by_replyto(outbound: Outbound, route: Route) -> Reply:
     """The reply that a POST to `replyto` is for an exchange that is open."""
-    return Reply(
-        Outcome.ACCEPTED, 200, outbound.content_type, outbound.data, outbound.attributes, is_event=outbound.is_event
-    )
+    attributes = {**route.reply, **outbound.attributes} if route.reply else outbound.attributes
+    return Reply(Outcome.ACCEPTED, 200, outbound.content_type, outbound.data, attributes, is_event=outbound.is_event)
 
 
 def _extensions(attributes: dict[str, str]) -> dict[str, str]:
@@ -179,7 +190,7 @@ def _extensions(attributes: dict[str, str]) -> dict[str, str]:
 
 
 def _http_attributes(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], str | None]:
-    """What HTTP itself says about a reply: `etag`, `maxage`, `location`; and the body's media type."""
+    """What HTTP itself says about a reply: `etag`, `maxage`, `location`, `contentrange`; and the body's media type."""
     attributes: dict[str, str] = {}
     content_type = None
     for name, value in headers:
@@ -189,6 +200,8 @@ def _http_attributes(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, 
             attributes["etag"] = value.decode("latin-1").strip().removeprefix("W/").strip('"')
         elif name == b"cache-control" and (found := _MAX_AGE.search(value)):
             attributes["maxage"] = found[1].decode()
+        elif name == b"content-range":
+            attributes["contentrange"] = value.decode("latin-1").strip()
         elif name == b"location":
             location = _location(value)
             if location is not None:

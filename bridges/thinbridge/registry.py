@@ -1,4 +1,4 @@
-"""Which protocols are installed: the entry points `thinbridge.protocols`, ours and a stranger's found alike.
+"""Which schemes are installed: the entry points `thinbridge.protocols`, ours and a stranger's found alike.
 
 Asked by `settings` (a listener's scheme), `bridge` and `thinbridge protocols list`. Only what is asked for is imported,
 so a distribution that is broken stops nobody but its own users.
@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from thinbridge.errors import SettingsError
-from thinbridge.protocols.base import Protocol
+from thinbridge.protocols.base import Adapter, Protocol, Scheme
 
 GROUP: Final = "thinbridge.protocols"
 
@@ -24,13 +24,13 @@ class Installed:
     """The URL scheme."""
     distribution: str
     """Who brought it: `thinbridge 0.1.0`."""
-    protocol: type[Protocol] | None
+    protocol: type[Scheme] | None
     """None: it can't be used, `problem` says why."""
     problem: str = ""
 
 
-def find(name: str) -> type[Protocol]:
-    """The protocol of a URL scheme.
+def find(name: str) -> type[Scheme]:
+    """What a URL scheme stands for.
 
     Raises:
         SettingsError: no such protocol is installed, two distributions claim the name, or it can't be loaded.
@@ -66,7 +66,7 @@ def _try(entry: EntryPoint, twins: list[EntryPoint]) -> Installed:
         return Installed(entry.name, _distribution(entry), None, error.fix)
 
 
-def _load(name: str, entries: list[EntryPoint]) -> type[Protocol]:
+def _load(name: str, entries: list[EntryPoint]) -> type[Scheme]:
     if not entries:
         raise SettingsError("protocol", name, f"unknown protocol; installed: {', '.join(names()) or 'none'}")
     if len(entries) > 1:
@@ -78,7 +78,7 @@ def _load(name: str, entries: list[EntryPoint]) -> type[Protocol]:
     except Exception as error:  # a stranger's module may raise anything
         problem = f"{type(error).__name__}: {error}"
         raise SettingsError("protocol", name, f"{_distribution(entry)} is broken: {problem}") from error
-    if not (isinstance(protocol, type) and issubclass(protocol, Protocol)):
+    if not (isinstance(protocol, type) and issubclass(protocol, (Protocol, Adapter))):
         raise SettingsError("protocol", name, f"{_distribution(entry)} is broken: {entry.value} is no Protocol")
     if getattr(protocol, "name", None) != name:
         raise SettingsError("protocol", name, f"{_distribution(entry)} is broken: {entry.value}.name is not {name!r}")

@@ -5,8 +5,8 @@ The first route that matches wins; a message that matches none takes the default
 names it: what a device says in a CloudEvent of its own is the device's word, and must not choose its sink.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 
@@ -63,6 +63,16 @@ class Route:
     start takes 5–30 s, a CoAP client's own patience is 45–93 s (RFC 7252 §4.8.2)."""
     retry_for: float = 900.0
     """Seconds for which a message that its device keeps (MQTT QoS 1) is tried, across reconnects."""
+    ordered: bool = False
+    """Deliver one message of a session at a time, in the order in which they came; the others
+    wait, within their time."""
+    sessions: bool = False
+    """Deliver `dev.thinbridge.session.opened` and `.closed`, too: a device has connected, its connection is gone."""
+    reply: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Attributes that a reply has where the function has set none: `{coapobserve: "true"}` lets devices observe what a
+    plain HTTP function answers."""
+    resource: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What devices hear of `subject` when they ask what there is (RFC 6690): `rt`, `if`, `ct`, `obs`, `title`, `sz`."""
     endpoint: str = "*"
     """Glob: the endpoint's name."""
     type: str = "*"

@@ -197,6 +197,8 @@ def _unfold(node: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
     kept = {key: node[key] for key in KEPT if key in node}
     if "format" in kept and kept["format"] not in FORMATS:
         del kept["format"]
+    if isinstance(values := node.get("additionalProperties"), dict):  # of a map: no object of ours has others
+        kept["additionalProperties"] = values
     if "description" in kept:
         kept["description"] = " ".join(inspect.cleandoc(kept["description"]).split())
     if "items" in kept:

@@ -47,6 +47,7 @@ class StubEndpoint(Endpoint):
         self.report: OnEvent
         self.answers: list[tuple[Session, int, Reply]] = []
         self.pushes: list[tuple[Session, int | None, Outbound]] = []
+        self.published: list[tuple[str, Outbound]] = []
         self.decisions: list[Decision] = []
         self.push_result = PushResult.DELIVERED
         self.takes_answers = True
@@ -75,6 +76,10 @@ class StubEndpoint(Endpoint):
 
     def authorized(self, session: Session, decision: Decision) -> None:
         self.decisions.append(decision)
+
+    async def publish(self, subject: str, outbound: Outbound) -> int:
+        self.published.append((subject, outbound))
+        return 3
 
     def drain(self) -> None:
         self.life.append("drain")

@@ -12,6 +12,7 @@ import pytest
 from tests.bridges.stubs import StubEndpoint, StubSession
 from tests.waiting import until
 
+from thinbridge import contract
 from thinbridge.bridge import Bridge
 from thinbridge.delivery import Answer, Delivery
 from thinbridge.errors import SettingsError
@@ -332,5 +333,63 @@ def test_a_sink_that_fails_is_in_health_with_its_time() -> None:
             assert sink["error"] == "answered 401"
             assert abs(datetime.fromisoformat(sink["failing_since"]).timestamp() - time.time()) < 60
             await w.bridge.delivery.close()
+
+    run(main)
+
+
+OPENED = Inbound(7, contract.SESSION_OPENED, None, {}, None, b"")
+
+
+def test_a_session_s_beginning_is_nobody_s_business_unless_a_route_asks() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.report(OPENED)
+            w.report()
+            await w.posted()
+            assert [posted.headers["ce-type"] for posted in w.sink.posted] == [MESSAGE.type]
+            assert w.endpoint.answers[0][1:] == (7, Reply(Outcome.ACCEPTED))
+            sessions = replace(w.bridge.routes._default, sessions=True)
+            w.bridge.reroute(Routes([], sessions))
+            w.report(OPENED)
+            await w.posted(2)
+            assert w.sink.posted[1].headers["ce-type"] == OPENED.type
+
+    run(main)
+
+
+def test_one_at_a_time_where_the_route_says_so() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.bridge.reroute(Routes([], replace(w.bridge.routes._default, ordered=True)))
+            for number in (1, 2, 3):
+                w.report(MESSAGE._replace(exchange=number, data=b"%d" % number))
+            assert w.bridge.delivery.in_flight == 1
+            assert w.bridge.delivery.held_bytes > 0
+            await w.replies(3)
+            assert [posted.body for posted in w.sink.posted] == [b"1", b"2", b"3"]
+            assert w.bridge.delivery.held_bytes == 0
+
+    run(main)
+
+
+def test_what_waits_for_its_turn_is_bounded() -> None:
+    async def main() -> None:
+        async with world(script=lambda posted: function.Answer(after=5.0)) as w:
+            w.bridge.reroute(Routes([], replace(w.bridge.routes._default, ordered=True)))
+            w.bridge.delivery.limits = replace(w.bridge.delivery.limits, postponed=1)
+            for number in (1, 2, 3):
+                w.report(MESSAGE._replace(exchange=number))
+            [reply] = await w.replies()
+            assert reply.outcome is Outcome.OVERLOADED
+            assert w.endpoint.answers[0][1] == 3
+
+    run(main)
+
+
+def test_a_post_to_a_subject_reaches_every_endpoint() -> None:
+    async def main() -> None:
+        async with world() as w:
+            assert await w.bridge.publish("sensors/7", Outbound(None, b"21.5")) == 3
+            assert w.endpoint.published == [("sensors/7", Outbound(None, b"21.5"))]
 
     run(main)

@@ -9,7 +9,7 @@ from thinbridge.delivery import Answer, Verdict
 from thinbridge.events import Event
 from thinbridge.mapping import Chance, Mapper, answer_by_replyto, says_nothing, to_reply
 from thinbridge.protocols.base import Inbound, Outbound, Outcome, Reply
-from thinbridge.routes import Mode
+from thinbridge.routes import Mode, Route
 from thinbridge.sessions import Entry
 
 WALL = 1_795_000_000.25  # 2026-11-18T11:06:40.25Z
@@ -179,7 +179,7 @@ def test_a_devices_own_event_keeps_its_words_but_not_ours() -> None:
     ],
 )
 def test_what_the_session_is_told(answer: Answer, mode: Mode, reply: Reply) -> None:
-    assert to_reply(answer, mode) == reply
+    assert to_reply(answer, Route(mode=mode)) == reply
 
 
 @pytest.mark.parametrize(
@@ -192,11 +192,12 @@ def test_what_the_session_is_told(answer: Answer, mode: Mode, reply: Reply) -> N
         ((b"location", b"/sensors/8"), {"location": "/sensors/8"}),
         ((b"location", b"http://fn.example/sensors/8?unit=C"), {"location": "/sensors/8?unit=C"}),
         ((b"location", b"http://[bad"), {}),
+        ((b"content-range", b"bytes 0-1023/5000"), {"contentrange": "bytes 0-1023/5000"}),
         ((b"x-other", b"1"), {}),
     ],
 )
 def test_what_http_itself_says(header: tuple[bytes, bytes], attributes: dict[str, str]) -> None:
-    assert to_reply(Answer(Verdict.ACCEPTED, 200, [header]), Mode.REQUEST).attributes == attributes
+    assert to_reply(Answer(Verdict.ACCEPTED, 200, [header]), Route()).attributes == attributes
 
 
 @pytest.mark.parametrize(
@@ -216,6 +217,21 @@ def test_where_the_answer_may_still_come_by_replyto(reply: Reply, nothing: bool)
 
 def test_a_post_to_replyto_is_the_answer() -> None:
     outbound = Outbound("text/plain", b"hi", {"coapcode": "2.05"}, is_event=True)
-    assert answer_by_replyto(outbound) == Reply(
+    assert answer_by_replyto(outbound, Route()) == Reply(
         Outcome.ACCEPTED, 200, "text/plain", b"hi", {"coapcode": "2.05"}, is_event=True
     )
+
+
+STEERS = Route(reply={"coapobserve": "true", "coapmaxage": "60"})
+
+
+def test_a_route_says_what_the_function_has_not_said() -> None:
+    bare = Answer(Verdict.ACCEPTED, 200, [(b"etag", b'"a"')], b"21.5")
+    assert to_reply(bare, STEERS).attributes == {"coapobserve": "true", "coapmaxage": "60", "etag": "a"}
+    event = Answer(Verdict.ACCEPTED, 200, event=Event({"coapmaxage": "5"}, b""))
+    assert to_reply(event, STEERS).attributes == {"coapobserve": "true", "coapmaxage": "5"}
+    assert answer_by_replyto(Outbound(), STEERS).attributes == STEERS.reply
+
+
+def test_a_route_steers_no_refusal() -> None:
+    assert to_reply(Answer(Verdict.REFUSED, 404), STEERS).attributes == {}

@@ -8,7 +8,7 @@ import pytest
 
 from thinbridge import registry
 from thinbridge.errors import SettingsError
-from thinbridge.protocols.base import Protocol
+from thinbridge.protocols.base import Adapter, Endpoint, Limits, Protocol, Transport
 from thinbridge.protocols.udp import UDP
 
 
@@ -18,6 +18,17 @@ class Stranger(UDP):
 
 class Other(UDP):
     name = "other"
+
+
+class Bus(Adapter):
+    name = "bus"
+    transport = Transport.STREAM
+    port = 1
+    event_types = ()
+    Settings = dict
+
+    def endpoint_at(self, host: str, port: int, limits: Limits) -> Endpoint:
+        raise NotImplementedError
 
 
 class Package(Distribution):
@@ -69,6 +80,11 @@ def test_a_strangers_protocol_is_found(install: Install) -> None:
     install(GOOD)
     assert registry.find("stranger") is Stranger
     assert registry.installed() == [registry.Installed("stranger", "acme 2.0", Stranger)]
+
+
+def test_an_adapter_is_found_like_a_protocol(install: Install) -> None:
+    install(Package("acme", ("bus", f"{HERE}:Bus")))
+    assert registry.find("bus") is Bus
 
 
 def test_an_unknown_name_lists_what_is_installed(install: Install) -> None:
@@ -123,5 +139,4 @@ def test_a_protocol_without_a_distribution_is_named_too(install: Install, monkey
 
 
 def test_what_is_found_is_a_protocol() -> None:
-    found: type[Protocol] = registry.find("udp")
-    assert issubclass(found, Protocol)
+    assert issubclass(registry.find("udp"), Protocol)

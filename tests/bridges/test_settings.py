@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from thinbridge import registry
 from thinbridge.errors import SettingsError
-from thinbridge.protocols.base import Protocol
+from thinbridge.protocols.base import Scheme
 from thinbridge.protocols.udp import UDP, UDPSettings
 from thinbridge.routes import Destination, Mode, Route
 from thinbridge.settings import Settings, load, parse_address, parse_listen
@@ -181,6 +181,26 @@ def test_addresses_of_http(text: str, netloc: str) -> None:
     assert parse_address(text).netloc == netloc
 
 
+@dataclass(frozen=True)
+class ManySettings:
+    """A key that may be given more than once."""
+
+    subscribe: tuple[str, ...] = ()
+
+
+class Many(UDP):
+    name: ClassVar[str] = "many"
+    Settings: ClassVar[type] = ManySettings  # type: ignore[assignment]
+
+
+def test_a_list_in_a_url_is_a_key_that_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "find", lambda name: Many)
+    [one] = load({"listen": ["many:1?subscribe=a/%23&subscribe=b"], "sink": "http://fn/"}, {}).listen
+    assert one.options == ManySettings(("a/#", "b"))
+    [one] = load({"listen": ["many:1?subscribe=a"], "sink": "http://fn/"}, {}).listen
+    assert one.options == ManySettings(("a",))
+
+
 def test_nameless_listeners_get_free_names() -> None:
     settings = load({**GOOD, "listen": ["udp:1", "udp:2?name=udp-2", "udp:3", "udp:0", "udp:0"]}, {})
     assert [listener.name for listener in settings.listen] == ["udp", "udp-2", "udp-3", "udp-4", "udp-5"]
@@ -210,7 +230,7 @@ class Strict(UDP):
 def test_a_protocol_may_check_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     find = registry.find
 
-    def found(name: str) -> type[Protocol]:
+    def found(name: str) -> type[Scheme]:
         return Strict if name == "strict" else find(name)
 
     monkeypatch.setattr(registry, "find", found)
@@ -262,6 +282,6 @@ def test_the_documentation_has_every_key_and_its_default() -> None:
 def test_the_documentation_has_every_key_of_a_route_and_its_default() -> None:
     documented = dict(ROW.findall(DOCS.split("## Routes")[1]))
     assert documented == {
-        field.name: written(field.default.value if isinstance(field.default, Enum) else field.default)
+        field.name: written(default.value if isinstance(default := getattr(Route(), field.name), Enum) else default)
         for field in fields(Route)
     }

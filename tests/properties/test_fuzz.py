@@ -1,19 +1,18 @@
 """A little of `make fuzz` with every run: 20,000 mutated inputs for each installed protocol, and the odd one."""
 
 import pytest
-from tests.fuzz import SEEDS, Broken, corpus, fuzz, hexes
+from tests.fuzz import SEEDS, Broken, corpus, fuzz, hexes, protocols
 from tests.tftp_plugin.thinbridge_tftp import TFTP
 from tests.toys.reliable import Reliable, ReliableSession
 
-from thinbridge import registry
 from thinbridge.protocols.base import Path
 
-NAMES = registry.names()
+CORES = {one.name: one for one in protocols(None)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CORES)
 def test_mutated_inputs_raise_nothing_and_leave_nothing(name: str) -> None:
-    report = fuzz(registry.find(name), 20_000, seed=1)
+    report = fuzz(CORES[name], 20_000, seed=1)
     assert report.events > 20, "the inputs are too broken to get anywhere"
 
 

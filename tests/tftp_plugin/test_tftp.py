@@ -24,6 +24,7 @@ from thinbridge.protocols.base import (
     Inbound,
     Outcome,
     Path,
+    Protocol,
     Reply,
     Session,
     Stateless,
@@ -313,6 +314,7 @@ async def serve(installed: FilePath, monkeypatch: pytest.MonkeyPatch) -> tuple[D
     registry._entries.cache_clear()  # a process asks once; this one has asked before it was installed
     protocol = registry.find("tftp")
     registry._entries.cache_clear()
+    assert issubclass(protocol, Protocol)
     files = Files()
     shell = DatagramShell(protocol(protocol.Settings(), os.urandom, "tftp"), "tftp", "127.0.0.1", 0)
     await shell.open()

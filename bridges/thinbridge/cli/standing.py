@@ -81,6 +81,9 @@ class _Waiting:
     async def post(self, token: str, exchange: int, outbound: Outbound) -> PushResult | None:
         return None
 
+    async def publish(self, subject: str, outbound: Outbound) -> int:
+        return 0
+
     def live(self) -> bool:
         return True
 

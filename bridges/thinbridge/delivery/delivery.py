@@ -56,6 +56,7 @@ class Delivery:
         self._observe = observe
         self._notice = notice
         self._pools: dict[Destination, Pool] = {}
+        self._held = 0
         self._postponed: dict[Handle, asyncio.TimerHandle] = {}
         self.draining = False
         """What its device keeps is tried no second time."""
@@ -97,6 +98,21 @@ class Delivery:
             self.held_bytes += size
             handle.begin(now)
         return handle
+
+    def hold(self, event: Event) -> bool:
+        """Count an event that is to be delivered later, when its turn comes; False: there is no room for it."""
+        limits = self.limits
+        if self._held >= limits.postponed or self.held_bytes + event.size > limits.held_bytes:
+            self.counters[Verdict.OVERLOADED.value] += 1
+            return False
+        self._held += 1
+        self.held_bytes += event.size
+        return True
+
+    def release(self, event: Event) -> None:
+        """Its turn has come: `deliver` counts it."""
+        self._held -= 1
+        self.held_bytes -= event.size
 
     def drain(self) -> None:
         """Try nothing again that its device keeps: it comes back with it, to another bridge. What is open goes on."""

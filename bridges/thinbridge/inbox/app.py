@@ -1,6 +1,7 @@
 """What the inbox serves, as one ASGI callable; `inbox.server` runs it.
 
-`POST /r/<token>/<exchange>` reaches a device, `/health/live`, `/health/ready` and `/metrics` tell how the bridge is.
+`POST /r/<token>/<exchange>` reaches a device, `POST /observe/<subject>` all that listen to a subject; `/health/live`,
+`/health/ready` and `/metrics` tell how the bridge is.
 Everything is decided here; the way to a session is the `Gate`, which is the bridge.
 """
 
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from thinbridge import events
 from thinbridge.errors import DecodeError
+from thinbridge.inbox.guard import Guard
 from thinbridge.protocols.base import Outbound, PushResult
 
 Scope = MutableMapping[str, Any]
@@ -34,6 +36,9 @@ class Gate(Protocol):
         It is handed over before the first await: when the inbox stops waiting (`InboxLimits.wait`) and cancels this,
         the push itself goes on.
         """
+
+    async def publish(self, subject: str, outbound: Outbound) -> int:
+        """Hand something to everyone who listens to a subject here; how many there were."""
 
     def live(self) -> bool:
         """Whether the process is worth keeping."""
@@ -83,6 +88,9 @@ class Answer(NamedTuple):
 PATH: Final = re.compile(r"/r/([A-Za-z0-9_-]{22,64})/([0-9]{1,15})", re.ASCII)
 """A reply address: 22 characters are 128 bits in base64url. Anything else never gets near a session."""
 
+OBSERVE: Final = "/observe/"
+"""Before a subject as events have it, percent-encoded once as any path."""
+
 RETRY: Final[Headers] = ((b"retry-after", b"1"),)
 CONSENT: Final[Headers] = (
     (b"allow", b"POST, OPTIONS"),
@@ -103,6 +111,11 @@ PUSHED: Final[Mapping[PushResult | None, Answer]] = {
     None: Answer(404, "no such session"),
 }
 WAITING: Final = Answer(202, "sent: the device has not acknowledged it yet")
+UNAUTHORIZED: Final = Answer(
+    401,
+    "publishing takes the bridge's token: Authorization: Bearer … (http.token_file)",
+    headers=((b"www-authenticate", b"Bearer"),),
+)
 NOT_FOUND: Final = Answer(404, "not found")
 FULL: Final = Answer(503, "too many pushes at a time, try again", headers=RETRY)
 FAILED: Final = Answer(500, "internal error")
@@ -116,9 +129,13 @@ class App:
         metrics: what `/metrics` shows.
         limits: see there.
         counters: gets what was turned away before it was a push, by a fixed name.
+        guard: says who may publish.
     """
 
-    def __init__(self, gate: Gate, metrics: CollectorRegistry, limits: InboxLimits, counters: Counter[str]) -> None:
+    def __init__(
+        self, gate: Gate, metrics: CollectorRegistry, limits: InboxLimits, counters: Counter[str], guard: Guard
+    ) -> None:
+        self._guard = guard
         self._gate = gate
         self._metrics = metrics
         self.limits = limits
@@ -142,8 +159,8 @@ class App:
         path, method = scope["path"], scope["method"]
         if page := self._pages.get(path):
             return page() if method in ("GET", "HEAD") else Answer(405, "use GET", headers=((b"allow", b"GET, HEAD"),))
-        found = PATH.fullmatch(path)
-        if found is None:
+        found, subject = PATH.fullmatch(path), path.removeprefix(OBSERVE)
+        if found is None and subject == path:
             return NOT_FOUND
         if method == "OPTIONS":
             return Answer(200, headers=CONSENT)
@@ -152,26 +169,41 @@ class App:
         if self._pushes >= self.limits.pushes:
             self._counters["pushes_full"] += 1
             return FULL
+        headers = scope["headers"]
+        if found is None and not self._guard.admits(dict(headers).get(b"authorization")):
+            self._counters["unauthorized"] += 1
+            return UNAUTHORIZED
         self._pushes += 1
         try:
-            return await self._post(found[1], int(found[2]), scope["headers"], receive)
+            outbound = await self._read(headers, receive)
+            if not isinstance(outbound, Outbound):
+                return outbound
+            if found is None:
+                return await self._publish(subject, outbound)
+            return await self._post(found[1], int(found[2]), outbound)
         finally:
             self._pushes -= 1
 
     # --- Pushes -------------------------------------------------------------------------------------------------
 
-    async def _post(
-        self, token: str, exchange: int, headers: list[tuple[bytes, bytes]], receive: Receive
-    ) -> Answer | None:
-        """One push, from its body to what became of it."""
+    async def _read(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> Outbound | Answer | None:
+        """What was posted; or the refusal; or None: the client has left."""
         body = await self._body(headers, receive)
         if not isinstance(body, bytes):
             return body
         try:
-            outbound = _outbound(headers, body)
+            return _outbound(headers, body)
         except DecodeError as error:
             self._counters["malformed_event"] += 1
             return Answer(400, f"malformed: {error.reason}")
+
+    async def _publish(self, subject: str, outbound: Outbound) -> Answer:
+        """To everyone who listens: what becomes of each is counted, and no reason for the sender to wait."""
+        count = await self._gate.publish(subject, outbound)
+        return Answer(200, json.dumps({"observers": count}), b"application/json")
+
+    async def _post(self, token: str, exchange: int, outbound: Outbound) -> Answer:
+        """One push, and what became of it."""
         try:
             async with asyncio.timeout(self.limits.wait):
                 return PUSHED[await self._gate.post(token, exchange, outbound)]

@@ -17,6 +17,7 @@ from uvicorn import Config
 from thinbridge.errors import ListenError
 from thinbridge.inbox.app import App, Gate, InboxLimits
 from thinbridge.inbox.connection import Connection, Floor
+from thinbridge.inbox.guard import Guard
 
 BACKLOG = 1024
 """Connections that the kernel may hold for us (it caps it at `net.core.somaxconn`): one too many costs its client the
@@ -32,10 +33,17 @@ class Inbox(Collector):
         gate: the way to sessions and health: the bridge.
         metrics: what `/metrics` shows.
         limits: see there.
+        token_file: where the token lies that publishing takes; None: none, on loopback it takes none.
     """
 
     def __init__(
-        self, host: str, port: int, gate: Gate, metrics: CollectorRegistry, limits: InboxLimits | None = None
+        self,
+        host: str,
+        port: int,
+        gate: Gate,
+        metrics: CollectorRegistry,
+        limits: InboxLimits | None = None,
+        token_file: str | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         """What was turned away, by a fixed name."""
@@ -43,7 +51,7 @@ class Inbox(Collector):
         self._host, self._port = host, port
         self._limits = limits or InboxLimits()
         self._floor = Floor(self._limits, self.counters)
-        self._app = App(gate, metrics, self._limits, self.counters)
+        self._app = App(gate, metrics, self._limits, self.counters, Guard(host, token_file))
         self._config = Config(
             self._app,
             interface="asgi3",

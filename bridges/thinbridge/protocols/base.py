@@ -4,9 +4,11 @@ A protocol core is sans-IO. Bytes, the path they came by and the time go in; eve
 clock, task or random source inside: `now` is an argument (monotonic seconds), chance is the `entropy` callable that the
 constructor is given. So a core is tested in virtual time, over a terrible network, from a seed.
 
+    Scheme     what a URL scheme stands for: a Protocol, or an Adapter
     Protocol   one per endpoint: what sessions share, and which session a datagram belongs to
+    Adapter    makes an endpoint that a library drives (`thinbridge.adapters`)
     Session    one device's conversation; a UDP 4-tuple, an MQTT Session that outlives its connections, a transfer
-    Endpoint   what the bridge sees: a shell (`thinbridge.shells`) around a Protocol, or an adapter around a library
+    Endpoint   what the bridge sees: a shell (`thinbridge.shells`) around a Protocol, or an adapter's
 
 After *any* call into a session its owner does the same things, in this order: take `next_event()` until None, send
 `data_to_send()`, look at `paused`, `closed` and `next_timer()`. Nothing a device sends may raise out of a core.
@@ -16,9 +18,10 @@ Over 400 lines because it is one file on purpose: all that a stranger's protocol
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -238,7 +241,8 @@ class Reply(NamedTuple):
     data: bytes = b""
     attributes: Mapping[str, str] = NO_ATTRIBUTES
     """Extension attributes of a reply event (`coapcode`, `mqtttopic`, …), and of HTTP's own `etag` (opaque tag
-    without quotes), `maxage` (seconds), `location` (path)."""
+    without quotes), `maxage` (seconds), `location` (path), `contentrange`. What steers is the function's word, or the
+    route's."""
     is_event: bool = False
     """It came as a CloudEvent: it may steer. A bare body answers only who asked."""
     retry_after: float | None = None
@@ -338,8 +342,18 @@ class Stateless:
     data: bytes = b""
 
 
-class Protocol(ABC):
-    """One protocol on one endpoint, sans-IO: what its sessions share.
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something that an endpoint offers, for protocols in which devices can ask what there is (RFC 6690)."""
+
+    subject: str
+    """As events have it."""
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What is said of it: `rt`, `if`, `ct`, `obs`, `title`, `sz`."""
+
+
+class Scheme:
+    """What a URL scheme stands for, and what the bridge's settings, its CRD and its documents ask of that.
 
     Args:
         settings: an instance of the class's own `Settings`.
@@ -352,6 +366,8 @@ class Protocol(ABC):
     transport: ClassVar[Transport]
     port: ClassVar[int]
     """The default port."""
+    listens: ClassVar[bool] = True
+    """False: its URL says whom to call (a broker); it binds no port."""
     event_types: ClassVar[tuple[EventType, ...]]
     Settings: ClassVar[type]
     """A frozen dataclass, every field with a default and the reason for it; keys of a `listen` entry."""
@@ -362,8 +378,21 @@ class Protocol(ABC):
         self.endpoint = name or self.name
         self.counters: Counter[str] = Counter()
         """What was dropped, refused or evicted, by a fixed name; exported as metrics."""
+
+    def session_id(self) -> str:
+        """128 random bits as text."""
+        return self.entropy(16).hex()
+
+
+class Protocol(Scheme, ABC):
+    """One protocol on one endpoint, sans-IO: what its sessions share."""
+
+    def __init__(self, settings: Any, entropy: Entropy, name: str = "") -> None:
+        super().__init__(settings, entropy, name)
         self.draining = False
         """Set at SIGTERM: `locate` opens nothing new."""
+        self.resources: Sequence[Resource] = ()
+        """What the bridge's routes offer here; set anew when they are read again."""
 
     @abstractmethod
     def open(self, key: Hashable, path: Path, now: float) -> Session:
@@ -378,16 +407,33 @@ class Protocol(ABC):
         """What a new peer hears when the limit of sessions is reached and none can be evicted."""
         return None
 
-    def publish(self, subject: str, outbound: Outbound, now: float) -> Sequence[Session]:
-        """Send to everyone who listens to `subject`; the sessions that have something to say now."""
-        return ()
+    def publish(self, subject: str, outbound: Outbound, now: float) -> Iterable[Session]:
+        """Send to everyone who listens to `subject`, one after another.
 
-    def session_id(self) -> str:
-        """128 random bits as text."""
-        return self.entropy(16).hex()
+        Returns:
+            The sessions, each as soon as it has something to say. It may be lazy: the owner goes through it in parts,
+            so that thousands of them hold up nobody else.
+        """
+        return ()
 
 
 # --- What the bridge sees --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one endpoint may hold."""
+
+    sessions: int = 100_000
+    """Live sessions: 2.7 kB each of UDP, 4.7 kB of CoAP with a request remembered, the directory's part included. When
+    there are so many, the one that is silent for longest and not busy is evicted."""
+    connections_per_address: int = 512
+    """Open connections from one address (streams). A gateway or a NAT is one address, and may carry hundreds."""
+    write_buffer: int = 1 << 20
+    """Bytes that may wait for a device that reads too slowly; past it the connection is reset."""
+    trusted: tuple[IPv4Network | IPv6Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    """Networks in which an address is taken as proven: nobody can spoof loopback."""
+
 
 OnEvent = Callable[["Endpoint", Session, Inbound | Opened | Authorize | Closed], None]
 """Called for every event, on the loop, once; must not block and never raises. Never a task per message."""
@@ -400,6 +446,8 @@ class Endpoint(ABC):
     """Unique within the bridge; the metric label."""
     url: str
     """What it is reached by, with the port it was really given."""
+    limits: Limits
+    """What it may hold; set anew when the settings are read again."""
     protocol: str
     """The protocol's name."""
 
@@ -424,6 +472,9 @@ class Endpoint(ABC):
     def authorized(self, session: Session, decision: Decision) -> None:
         """`Session.authorized`, and what it has to say is sent."""
 
+    def offer(self, resources: Sequence[Resource]) -> None:
+        """What devices may ask for by name; said at the start, and whenever routes are read again."""
+
     @abstractmethod
     def drain(self) -> None:
         """Take no new work; what is open goes on."""
@@ -431,6 +482,10 @@ class Endpoint(ABC):
     @abstractmethod
     async def close(self) -> None:
         """End every session, telling devices where the protocol can; free the port."""
+
+    async def publish(self, subject: str, outbound: Outbound) -> int:
+        """`Protocol.publish`, and what its sessions have to say is sent; how many of them there were."""
+        return 0
 
     @property
     @abstractmethod
@@ -446,3 +501,11 @@ class Endpoint(ABC):
     @abstractmethod
     def counters(self) -> Mapping[str, int]:
         """What was dropped, refused or evicted so far, by a fixed name."""
+
+
+class Adapter(Scheme, ABC):
+    """A scheme whose endpoint a library drives: what it does of a session's duties, the library does not."""
+
+    @abstractmethod
+    def endpoint_at(self, host: str, port: int, limits: Limits) -> Endpoint:
+        """The endpoint at an address; it counts into this object's `counters`. Called once, nothing is opened yet."""

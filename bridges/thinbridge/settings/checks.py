@@ -3,16 +3,20 @@
 import math
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from ipaddress import ip_network
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from thinbridge import contract
 from thinbridge.routes import Destination, Route
 from thinbridge.settings.faults import fault, unknown
 
 NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+
+LINK_ATTRIBUTES: Final = ("rt", "if", "ct", "obs", "title", "sz")
+"""What can be said of a resource (RFC 6690 §3, RFC 7641 §6)."""
 
 EXTENSION: Final = re.compile(r"[a-z0-9]{1,20}")
 CONTEXT: Final = ("id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time", "data")
@@ -37,6 +41,8 @@ def route(value: object) -> object:
     if problem := unknown(value, dataclass_keys(Route)):
         raise problem
     _glob(value.get("subject"))
+    _names(value.get("reply"), contract.REPLY_ATTRIBUTES, "reply")
+    _names(value.get("resource"), LINK_ATTRIBUTES, "resource")
     places = {key: _destination(value[key], key) for key in ("sink", "dead_letter") if key in value}
     return {**value, **places}
 
@@ -46,6 +52,11 @@ def _glob(subject: object) -> None:
     if set(levels) & {"+", "#"}:
         glob = "/".join("*" if level in ("+", "#") else level for level in levels)
         raise fault(subject, f"subjects are globs: use {glob}", "subject")
+
+
+def _names(attributes: object, known: Sequence[str], key: str) -> None:
+    if isinstance(attributes, Mapping) and (problem := unknown(attributes, known, key)):
+        raise problem
 
 
 def extensions(value: dict[str, str]) -> dict[str, str]:

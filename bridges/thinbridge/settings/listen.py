@@ -1,13 +1,13 @@
 """Addresses as people write them; one parser for every command. `coap:5683` is short for `coap://0.0.0.0:5683`."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from thinbridge import registry
 from thinbridge.errors import SettingsError
-from thinbridge.protocols.base import Protocol
+from thinbridge.protocols.base import Scheme
 
 EVERYWHERE: Final = "0.0.0.0"
 """The host of an address that names none."""
@@ -32,10 +32,10 @@ class Address:
     """Name or address, IPv6 without its brackets."""
     port: int
     """0: the kernel chooses."""
-    protocol: type[Protocol] | None = None
+    protocol: type[Scheme] | None = None
     """None: HTTP, the bridge's own side."""
-    options: dict[str, str] = field(default_factory=dict)
-    """Keys of the query: the protocol's own settings, and `name`."""
+    options: dict[str, str | list[str]] = field(default_factory=dict)
+    """Keys of the query: the protocol's own settings, and `name`; one that is there twice has a list of values."""
 
     @property
     def netloc(self) -> str:
@@ -56,7 +56,7 @@ def parse_listen(text: str, key: str = "listen") -> Address:
         raise SettingsError(key, text, "write it as scheme://host:port, such as coap://127.0.0.1:5683")
     protocol = _protocol(scheme.lower(), text, key)
     host, port = _host_port(rest, text, key, protocol.port)
-    return Address(host, port, protocol, _options(url, text, key))
+    return Address(host, port, protocol, _options(url, protocol, text, key))
 
 
 def parse_address(text: str, key: str = "http") -> Address:
@@ -70,7 +70,7 @@ def parse_address(text: str, key: str = "http") -> Address:
     return Address(host, port)
 
 
-def _protocol(scheme: str, text: str, key: str) -> type[Protocol]:
+def _protocol(scheme: str, text: str, key: str) -> type[Scheme]:
     try:
         return registry.find(scheme)
     except SettingsError as error:
@@ -93,9 +93,14 @@ def _host_port(rest: str, text: str, key: str, default: int | None) -> tuple[str
     return found["host"].strip("[]").lower() or EVERYWHERE, int(port)
 
 
-def _options(url: str, text: str, key: str) -> dict[str, str]:
-    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
-    options = dict(pairs)
-    if len(options) != len(pairs):
-        raise SettingsError(key, text, "give each option once")
+def _options(url: str, protocol: type[Scheme], text: str, key: str) -> dict[str, str | list[str]]:
+    options: dict[str, str | list[str]] = {}
+    lists = {one.name for one in fields(protocol.Settings) if isinstance(one.default, tuple)}
+    for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if name in lists:
+            options[name] = [*options.get(name, ()), value]
+        elif name in options:
+            raise SettingsError(key, text, f"give {name} once")
+        else:
+            options[name] = value
     return options

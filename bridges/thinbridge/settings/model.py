@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from thinbridge.errors import SettingsError
-from thinbridge.protocols.base import Protocol
+from thinbridge.protocols.base import Scheme
 from thinbridge.routes import Destination, Mode, Route
 from thinbridge.settings import checks
 from thinbridge.settings.faults import fault, refault, unknown
@@ -107,8 +107,8 @@ class Listener(Model):
         return self
 
     @property
-    def protocol(self) -> type[Protocol]:
-        """The protocol that the URL's scheme names."""
+    def protocol(self) -> type[Scheme]:
+        """What the URL's scheme stands for."""
         assert self._address.protocol is not None
         return self._address.protocol
 
@@ -136,6 +136,10 @@ class Http(Model):
     says `0.0.0.0:8090`."""
     url: str | None = None
     """The base of `replyto`, as functions reach it: `http://$POD_IP:<port>`, else the bound address."""
+
+    token_file: str | None = None
+    """A file with the token that `POST /observe/<subject>` takes as `Authorization: Bearer …`; read again when it
+    changes. Without one, only an inbox on loopback lets anybody publish, since a subject is no secret."""
 
     _address: Address = PrivateAttr()
 
@@ -228,7 +232,7 @@ class Settings(Model):
         bound: set[tuple[object, ...]] = set()
         for index, listener in enumerate(listeners):
             place = (listener.protocol.transport, listener.host, listener.port)
-            if listener.port and place in bound:
+            if listener.port and listener.protocol.listens and place in bound:
                 raise fault(listener.url, "another listener has this port; use a different one", index)
             if listener.name in {other.name for other in named}:
                 raise fault(listener.name, "another listener has this name; use a different one", index, "name")

@@ -6,10 +6,10 @@ kind of socket to it, `pktinfo` is a UDP socket on all addresses.
 
 from thinbridge.protocols.base import Transport
 from thinbridge.shells.datagram import DatagramShell
-from thinbridge.shells.shell import Shell, ShellLimits
+from thinbridge.shells.shell import Shell
 from thinbridge.shells.stream import StreamShell
 
-__all__ = ["SHELLS", "DatagramShell", "Shell", "ShellLimits", "StreamShell"]
+__all__ = ["SHELLS", "DatagramShell", "Shell", "StreamShell"]
 
 SHELLS: dict[Transport, type[Shell]] = {Transport.DATAGRAM: DatagramShell, Transport.STREAM: StreamShell}
 """Which shell carries a transport."""

@@ -8,9 +8,8 @@ import asyncio
 import os
 import socket
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
 
 from thinbridge.errors import ListenError
@@ -21,6 +20,7 @@ from thinbridge.protocols.base import (
     Endpoint,
     Handover,
     Inbound,
+    Limits,
     OnEvent,
     Outbound,
     Path,
@@ -28,34 +28,21 @@ from thinbridge.protocols.base import (
     Pushed,
     PushResult,
     Reply,
+    Resource,
     Session,
     Woke,
 )
 from thinbridge.shells.timers import WHEN, Timers
 
-Network = IPv4Network | IPv6Network
-
 EVICTIONS = 256
 """How many of the idle sessions are looked up at a time: a dict finds its first only past all that have left it. (An
 OrderedDict finds it at once, but each message would pay half a microsecond for that.)"""
 
+SLICE = 64
+"""Sessions that are serviced before the loop does something else: some milliseconds."""
+
 RESOLUTION = 0.001
 """Seconds; a timer that is due at once waits so long, so that a session can't keep the loop to itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShellLimits:
-    """What one endpoint may hold."""
-
-    sessions: int = 100_000
-    """Live sessions: 2.7 kB each of UDP, 4.7 kB of CoAP with a request remembered, the directory's part included. When
-    there are so many, the one that is silent for longest and not busy is evicted."""
-    connections_per_address: int = 512
-    """Open connections from one address (streams). A gateway or a NAT is one address, and may carry hundreds."""
-    write_buffer: int = 1 << 20
-    """Bytes that may wait for a device that reads too slowly; past it the connection is reset."""
-    trusted: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-    """Networks in which an address is taken as proven: nobody can spoof loopback."""
 
 
 class Shell(Endpoint):
@@ -69,12 +56,12 @@ class Shell(Endpoint):
         limits: what it may hold.
     """
 
-    def __init__(self, protocol: Protocol, name: str, host: str, port: int, limits: ShellLimits | None = None) -> None:
+    def __init__(self, protocol: Protocol, name: str, host: str, port: int, limits: Limits | None = None) -> None:
         self.core = protocol
         self.name = name
         self.protocol = protocol.name
         self.host, self.port = host, port
-        self.limits = limits or ShellLimits()
+        self.limits = limits or Limits()
         self._live: dict[Session, None] = {}
         self._idle: dict[Session, None] = {}  # all that are not busy, the longest-silent first
         self._next: list[Session] = []  # the first of them, taken out; the last in here goes next
@@ -134,6 +121,21 @@ class Shell(Endpoint):
         now = self._loop.time()
         session.authorized(decision, now)
         self._service(session, now)
+
+    def offer(self, resources: Sequence[Resource]) -> None:
+        """What devices may ask for by name."""
+        self.core.resources = resources
+
+    async def publish(self, subject: str, outbound: Outbound) -> int:
+        """Push to everyone who listens to `subject`, a slice at a time; how many there were."""
+        count = 0
+        for session in self.core.publish(subject, outbound, self._loop.time()):
+            count += 1
+            if session in self._live:
+                self._service(session, self._loop.time())
+            if not count % SLICE:
+                await asyncio.sleep(0)
+        return count
 
     def drain(self) -> None:
         """No new sessions, no new exchanges; what is open goes on."""

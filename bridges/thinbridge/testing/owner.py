@@ -155,10 +155,11 @@ class Owner:
 
     def publish(self, subject: str, outbound: Outbound, now: float) -> int:
         """Send to everyone who listens to a subject; how many sessions had something to say."""
-        woken = self.protocol.publish(subject, outbound, now)
-        for session in woken:
+        count = 0
+        for session in self.protocol.publish(subject, outbound, now):
             self._service(session, now)
-        return len(woken)
+            count += 1
+        return count
 
     def drain(self, now: float) -> None:
         """Take nothing new."""

@@ -614,3 +614,12 @@ def test_a_sink_whose_answers_cannot_be_used_is_told_of_as_one_that_fails(useles
     told, *_ = deliver([useless], notice=lambda sink: heard.append(sink.error))
     assert told.verdict is Verdict.BAD_GATEWAY
     assert heard == [f"answered {told.status}"]
+
+
+def test_what_waits_elsewhere_for_its_turn_is_counted_and_bounded() -> None:
+    delivery = Delivery(DeliveryLimits(postponed=2, held_bytes=3 * EVENT.size))
+    assert [delivery.hold(EVENT) for _ in range(3)] == [True, True, False]  # by number
+    assert (delivery.held_bytes, delivery.counters) == (2 * EVENT.size, {"overloaded": 1})
+    delivery.release(EVENT)
+    assert delivery.held_bytes == EVENT.size
+    assert not delivery.hold(Event(EVENT.attributes, bytes(3 * EVENT.size)))  # by bytes

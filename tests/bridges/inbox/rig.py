@@ -41,6 +41,7 @@ class Gate:
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, int, Outbound]] = []
+        self.published: list[tuple[str, Outbound]] = []
         self.result: PushResult | None = PushResult.DELIVERED
         self.held: asyncio.Event | None = None
         self.cancelled = 0
@@ -58,6 +59,10 @@ class Gate:
                 self.cancelled += 1
                 raise
         return self.result
+
+    async def publish(self, subject: str, outbound: Outbound) -> int:
+        self.published.append((subject, outbound))
+        return len(self.published)
 
     def live(self) -> bool:
         return self.is_live
@@ -158,10 +163,12 @@ class Rig:
 
 
 @asynccontextmanager
-async def serving(limits: InboxLimits | None = None) -> AsyncIterator[Rig]:
+async def serving(
+    limits: InboxLimits | None = None, host: str = "127.0.0.1", token_file: str | None = None
+) -> AsyncIterator[Rig]:
     """An inbox, stopped at the end."""
     gate, registry = Gate(), CollectorRegistry()
-    rig = Rig(Inbox("127.0.0.1", 0, gate, registry, limits), gate, registry)
+    rig = Rig(Inbox(host, 0, gate, registry, limits, token_file), gate, registry)
     await rig.inbox.start()
     try:
         yield rig

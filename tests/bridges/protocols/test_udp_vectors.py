@@ -12,7 +12,7 @@ from thinbridge.events import decode
 from thinbridge.mapping import to_reply
 from thinbridge.protocols.base import LISTENER, Closed, Event, Inbound, Outbound, Path, PushResult, Session
 from thinbridge.protocols.udp import UDP, UDPSettings
-from thinbridge.routes import Mode
+from thinbridge.routes import Mode, Route
 from thinbridge.testing import Owner, seeded
 
 FILE = FilePath(__file__).parents[2] / "vectors" / "udp.json"
@@ -70,7 +70,7 @@ class Walk:
             self.owner.datagram(bytes.fromhex(step["device"]), self.path, self.now)
         if "answer" in step:
             session, inbound = self.inbound[step["answer"].get("message", -1)]
-            reply = to_reply(answered(step["answer"]), Mode(step["answer"].get("mode", "request")))
+            reply = to_reply(answered(step["answer"]), Route(mode=Mode(step["answer"].get("mode", "request"))))
             assert self.owner.answer(session, inbound.exchange, reply, self.now)
         if "push" in step:
             outbound = Outbound(None, bytes.fromhex(step["push"]["data"]))

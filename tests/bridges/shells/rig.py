@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from thinbridge.protocols.base import Protocol, Session
+from thinbridge.protocols.base import Limits, Protocol, Session
 from thinbridge.protocols.udp import UDP, UDPSettings
-from thinbridge.shells import DatagramShell, ShellLimits
+from thinbridge.shells import DatagramShell
 
 Seen = list[tuple[Session, object]]
 
@@ -62,9 +62,7 @@ class World:
 
 
 @asynccontextmanager
-async def serving(
-    protocol: Protocol, limits: ShellLimits | None = None, host: str = "127.0.0.1"
-) -> AsyncIterator[World]:
+async def serving(protocol: Protocol, limits: Limits | None = None, host: str = "127.0.0.1") -> AsyncIterator[World]:
     shell = DatagramShell(protocol, "dev", host, 0, limits)
     await shell.open()
     world = World(shell)

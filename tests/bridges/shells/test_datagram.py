@@ -19,6 +19,7 @@ from thinbridge.protocols.base import (
     Closed,
     Event,
     Inbound,
+    Limits,
     Outbound,
     Outcome,
     Path,
@@ -29,7 +30,7 @@ from thinbridge.protocols.base import (
     Stateless,
 )
 from thinbridge.protocols.udp import UDP, UDPSession, UDPSettings
-from thinbridge.shells import DatagramShell, ShellLimits
+from thinbridge.shells import DatagramShell
 
 
 def test_a_round_trip_a_push_and_the_end() -> None:
@@ -93,7 +94,7 @@ class Full(UDP):
 def test_stateless_answers_and_the_protocols_word_for_full() -> None:
     async def main() -> None:
         protocol = Full(UDPSettings(), random.Random(1).randbytes)
-        async with serving(protocol, ShellLimits(sessions=1)) as world, device() as a, device() as b:
+        async with serving(protocol, Limits(sessions=1)) as world, device() as a, device() as b:
             a.send(b"hello", world.shell.port)
             assert (await a.heard())[0] == b"hello"
             assert world.shell.sessions == 0
@@ -281,7 +282,7 @@ def test_a_push_that_is_not_settled_when_its_session_ends_is_gone() -> None:
 
 
 def test_trust_is_by_network_and_its_memory_bounded() -> None:
-    shell = DatagramShell(udp(), "dev", "::", 0, ShellLimits(trusted=(ip_network("10.0.0.0/8"),)))
+    shell = DatagramShell(udp(), "dev", "::", 0, Limits(trusted=(ip_network("10.0.0.0/8"),)))
     assert shell._trusts("10.1.2.3")
     assert shell._trusts("::ffff:10.1.2.3")
     assert not shell._trusts("127.0.0.1")

@@ -7,14 +7,13 @@ from contextlib import AsyncExitStack
 from tests.bridges.shells.rig import device, serving, udp
 from tests.waiting import until
 
-from thinbridge.protocols.base import LISTENER, Inbound, Outcome, Path, Reply, Session
+from thinbridge.protocols.base import LISTENER, Inbound, Limits, Outcome, Path, Reply, Session
 from thinbridge.protocols.udp import UDP, UDPSession, UDPSettings
-from thinbridge.shells import ShellLimits
 
 
 def test_when_it_is_full_the_longest_silent_goes_unless_all_are_busy() -> None:
     async def main() -> None:
-        limits = ShellLimits(sessions=2)
+        limits = Limits(sessions=2)
         async with serving(udp(), limits) as world, device() as a, device() as b, device() as c:
             a.send(b"a", world.shell.port)
             first, _ = await world.next()
@@ -36,7 +35,7 @@ def test_when_it_is_full_the_longest_silent_goes_unless_all_are_busy() -> None:
 def test_any_number_of_busy_ones_that_are_silent_for_longer_does_not_keep_newcomers_out() -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
-            world = await stack.enter_async_context(serving(udp(), ShellLimits(sessions=41)))
+            world = await stack.enter_async_context(serving(udp(), Limits(sessions=41)))
             *busy, idle, new = [await stack.enter_async_context(device()) for _ in range(42)]
             for one in busy:
                 one.send(b"busy", world.shell.port)
@@ -66,7 +65,7 @@ class QuietUDP(UDP):
 
 def test_the_longest_silent_goes_whatever_became_of_others_since_it_was_known() -> None:
     async def main() -> None:
-        async with serving(QuietUDP(UDPSettings(), random.Random(1).randbytes), ShellLimits(sessions=4)) as world:
+        async with serving(QuietUDP(UDPSettings(), random.Random(1).randbytes), Limits(sessions=4)) as world:
 
             def hear(name: str) -> Session:
                 world.shell.received(b"x", (f"127.0.0.{ord(name)}", 1), world.shell._local, LISTENER)

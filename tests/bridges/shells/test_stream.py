@@ -18,6 +18,7 @@ from thinbridge.protocols.base import (
     Event,
     Handover,
     Inbound,
+    Limits,
     Opened,
     Outcome,
     Path,
@@ -28,7 +29,7 @@ from thinbridge.protocols.base import (
     Transport,
     Woke,
 )
-from thinbridge.shells import ShellLimits, StreamShell
+from thinbridge.shells import StreamShell
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class World:
 
 
 @asynccontextmanager
-async def serving(limits: ShellLimits | None = None, host: str = "127.0.0.1") -> AsyncIterator[World]:
+async def serving(limits: Limits | None = None, host: str = "127.0.0.1") -> AsyncIterator[World]:
     shell = StreamShell(Lines(), "dev", host, 0, limits)
     await shell.open()
     world = World(shell)
@@ -221,7 +222,7 @@ def test_a_paused_session_is_not_read_from() -> None:
 
 def test_limits_by_address_and_in_all_and_room_made_by_eviction() -> None:
     async def main() -> None:
-        async with serving(ShellLimits(sessions=2, connections_per_address=2)) as world:
+        async with serving(Limits(sessions=2, connections_per_address=2)) as world:
             _, a = await connect(world, b"ann\n")
             await connect(world, b"bob\n")
             await until(lambda: len(world.shell.core.named) == 2)  # type: ignore[attr-defined]
@@ -233,7 +234,7 @@ def test_limits_by_address_and_in_all_and_room_made_by_eviction() -> None:
             await connect(world, b"cat\n")
             await until(lambda: len(world.shell.core.named) == 3)  # type: ignore[attr-defined]
             assert world.shell.counters["evicted"] == 1
-        async with serving(ShellLimits(connections_per_address=1)) as world:
+        async with serving(Limits(connections_per_address=1)) as world:
             _, a = await connect(world, b"ann\n")
             await until(lambda: world.shell.core.named)  # type: ignore[attr-defined]
             refused, _ = await connect(world, b"")
@@ -245,7 +246,7 @@ def test_limits_by_address_and_in_all_and_room_made_by_eviction() -> None:
 
 def test_devices_that_are_there_for_long_do_not_keep_newcomers_out() -> None:
     async def main() -> None:
-        async with serving(ShellLimits(sessions=42)) as world:
+        async with serving(Limits(sessions=42)) as world:
             named = world.shell.core.named  # type: ignore[attr-defined]
             for number in range(40):
                 await connect(world, b"there%d\n" % number)
@@ -265,7 +266,7 @@ def test_devices_that_are_there_for_long_do_not_keep_newcomers_out() -> None:
 
 def test_who_is_heard_again_is_silent_no_longer() -> None:
     async def main() -> None:
-        async with serving(ShellLimits(sessions=2)) as world:
+        async with serving(Limits(sessions=2)) as world:
             named = world.shell.core.named  # type: ignore[attr-defined]
             writers = {}
             for name in (b"ann", b"bob"):
@@ -286,7 +287,7 @@ def test_who_is_heard_again_is_silent_no_longer() -> None:
 
 def test_a_device_that_does_not_read_loses_its_connection_not_its_session() -> None:
     async def main() -> None:
-        async with serving(ShellLimits(write_buffer=1000)) as world:
+        async with serving(Limits(write_buffer=1000)) as world:
             _, writer = await connect(world, b"ann\nx\n")
             await until(lambda: world.lines())
             session = world.session()

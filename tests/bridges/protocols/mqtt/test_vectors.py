@@ -12,7 +12,7 @@ from thinbridge.events import decode
 from thinbridge.mapping import to_reply
 from thinbridge.protocols.base import Inbound, Outbound
 from thinbridge.protocols.mqtt import wire
-from thinbridge.routes import Mode
+from thinbridge.routes import Mode, Route
 
 FILE = Path(__file__).parents[3] / "vectors" / "mqtt.json"
 CASES: list[dict[str, Any]] = json.loads(FILE.read_text())["cases"]
@@ -64,7 +64,7 @@ class Walk:
         if "answer" in step:
             mode = Mode(step["answer"].get("mode", "request"))
             number = step["answer"].get("message", len(bench.inbound) - 1)
-            bench.answer(number, to_reply(answered(step["answer"]), mode))
+            bench.answer(number, to_reply(answered(step["answer"]), Route(mode=mode)))
         if "push" in step:
             self._push(step["push"])
         if "wait" in step:
