@@ -15,7 +15,15 @@ import yaml
 from thinbridge.protocols.base import Transport
 from thinbridge.settings import RELOADED, Listener
 from thinbridge_knative import resource
-from thinbridge_knative.resource import API_VERSION, BINDING_LABEL, CONFIG_DIR, CONFIG_FILE, HTTP_PORT, HTTP_PORT_NAME
+from thinbridge_knative.resource import (
+    API_VERSION,
+    BINDING_LABEL,
+    CONFIG_DIR,
+    CONFIG_FILE,
+    HTTP_PORT,
+    HTTP_PORT_NAME,
+    SECRETS_DIR,
+)
 from thinbridge_knative.spec import HOST_NETWORK, ROOTS, Plan
 
 Object = dict[str, Any]
@@ -129,7 +137,10 @@ def _deployment(plan: Plan, image: str) -> Object:
 def _pod(plan: Plan, image: str, host: bool) -> Object:
     return {
         "containers": [_container(plan, image)],
-        "volumes": [{"name": "config", "configMap": {"name": resource.workload(plan.name)}}],
+        "volumes": [
+            {"name": "config", "configMap": {"name": resource.workload(plan.name)}},
+            *({"name": _volume(name), "secret": {"secretName": name}} for name in _secrets(plan)),
+        ],
         "terminationGracePeriodSeconds": plan.grace,
         "automountServiceAccountToken": False,  # a bridge asks the API server for nothing
         "enableServiceLinks": False,
@@ -170,7 +181,13 @@ def _container(plan: Plan, image: str) -> Object:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "config", "mountPath": CONFIG_DIR, "readOnly": True}],
+        "volumeMounts": [
+            {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
+            *(
+                {"name": _volume(name), "mountPath": f"{SECRETS_DIR}/{name}", "readOnly": True}
+                for name in _secrets(plan)
+            ),
+        ],
     }
 
 
@@ -178,6 +195,14 @@ def _resources(plan: Plan) -> Object:
     """Without what is empty: the API server leaves it out, so it would seem to be missing for ever."""
     given = plan.spec.get("resources") or RESOURCES
     return {key: dict(amounts) for key, amounts in given.items() if amounts}
+
+
+def _secrets(plan: Plan) -> list[str]:
+    return plan.spec.get("secrets") or []
+
+
+def _volume(secret: str) -> str:
+    return f"secret-{secret}"
 
 
 def _listeners(plan: Plan) -> list[Listener]:

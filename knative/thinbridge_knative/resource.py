@@ -39,6 +39,9 @@ CONFIG_DIR: Final = "/etc/thinbridge"
 CONFIG_FILE: Final = "bridge.yaml"
 """The ConfigMap's key, and the file below `CONFIG_DIR`."""
 
+SECRETS_DIR: Final = "/run/secrets/thinbridge"
+"""Each Secret of `spec.secrets` is a folder below, its keys are files: certificates, tokens, passwords."""
+
 BRIDGE_IMAGE: Final = "BRIDGE_IMAGE"
 """The controller's variable that names the image of bridges whose spec names none."""
 HEALTH_PORT: Final = 8080

@@ -18,7 +18,8 @@ from thinbridge.settings.faults import dotted, explain
 from thinbridge_knative import resource
 from thinbridge_knative.addressable import NOTHING, REF
 from thinbridge_knative.objects import RESOURCES
-from thinbridge_knative.spec import NAME, NAME_FIX, SHARED
+from thinbridge_knative.resource import SECRETS_DIR
+from thinbridge_knative.spec import NAME, NAME_FIX, SECRET, SECRET_FIX, SHARED
 
 Schema = dict[str, Any]
 
@@ -178,6 +179,11 @@ def _spec() -> Schema:
             ),
             "image": _string("The bridge's image; the controller's own choice unless given."),
             "expose": _expose(),
+            "secrets": _secrets(),
+            "http": _object(
+                {"token_file": _unfold(model["$defs"]["Http"]["properties"]["token_file"], model["$defs"])},
+                "The bridges' own HTTP side.",
+            ),
         },
         "What a bridge listens to, where its events go, and how it is reached.",
         ["listen", "sink"],
@@ -256,6 +262,18 @@ def _extensions() -> Schema:
         "x-kubernetes-validations": [
             _rule("self.all(name, name.matches('^[a-z0-9]{1,20}$'))", _words({"ce_overrides": {"A-B": "x"}}))
         ],
+    }
+
+
+def _secrets() -> Schema:
+    rule = _rule(f"self.all(name, name.matches('^{SECRET.pattern}$'))", SECRET_FIX)
+    return {
+        **_list(
+            {"type": "string", "maxLength": NAME_LENGTH},
+            f"Names of Secrets whose keys the pods have as files, in {SECRETS_DIR}/<name>/: certificates, tokens.",
+        ),
+        "maxItems": 16,
+        "x-kubernetes-validations": [rule],
     }
 
 

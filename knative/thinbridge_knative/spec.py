@@ -6,7 +6,7 @@ The spec holds keys of `bridge.yaml` as they are (`SHARED`), and what only a clu
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
@@ -33,6 +33,10 @@ MARGIN: Final = 10
 
 NAME: Final = re.compile(rf"[a-z]([-a-z0-9]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?")
 NAME_FIX: Final = f"use up to {LONGEST_NAME} small letters, digits and -, the first a letter, the last none of -"
+
+SECRET: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,53}[a-z0-9])?")
+SECRET_FIX: Final = "use the name of a Secret: up to 55 small letters, digits and -, the first and last none of -"
+"""Shorter than Kubernetes has it, since its volume's name holds it."""
 
 Resolve = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """A Destination → `uri` and perhaps `ca_certs`."""
@@ -77,7 +81,8 @@ def read(bridge: Mapping[str, Any], resolve: Resolve) -> Plan:
         raise SettingsError("metadata.name", meta["name"], NAME_FIX)
     config = {"name": meta["name"], **{key: spec[key] for key in SHARED if key in spec}}
     config |= _destinations(config, resolve)
-    config |= {"http": {"listen": f"0.0.0.0:{HTTP_PORT}"}, "sink_from_binding": True}
+    config |= {"http": {"listen": f"0.0.0.0:{HTTP_PORT}", **_token(spec)}, "sink_from_binding": True}
+    _secrets(spec.get("secrets") or [])
     settings = _settings(config | _bound(spec))
     if "drain" not in config:
         config["drain"] = _patience(settings)
@@ -107,6 +112,18 @@ def _destinations(config: Mapping[str, Any], resolve: Resolve) -> dict[str, Any]
             for at, route in enumerate(config["routes"])
         ]
     return keys
+
+
+def _token(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Where the token for publishing lies, which is all that a Bridge says of its HTTP side."""
+    http = spec.get("http") or {}
+    return {"token_file": http["token_file"]} if "token_file" in http else {}
+
+
+def _secrets(names: Sequence[str]) -> None:
+    for index, name in enumerate(names):
+        if not SECRET.fullmatch(name):
+            raise SettingsError(f"secrets[{index}]", name, SECRET_FIX)
 
 
 def _bound(spec: Mapping[str, Any]) -> dict[str, Any]:

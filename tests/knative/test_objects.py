@@ -175,3 +175,17 @@ def test_load_balancers_are_one_a_transport_and_keep_the_devices_address() -> No
         assert (spec["type"], spec["externalTrafficPolicy"]) == ("LoadBalancer", "Local")
         assert ports(found["Service", name]) == [port]
     assert ("Service", "iot-tcp") not in made(expose={"type": "LoadBalancer"}, listen=[{"url": "udp:9000"}])
+
+
+def test_secrets_are_files_of_the_pods() -> None:
+    made = pod(secrets=["site-tls"], http={"token_file": "/run/secrets/thinbridge/site-tls/token"})
+    assert {"name": "secret-site-tls", "secret": {"secretName": "site-tls"}} in made["volumes"]
+    [container] = made["containers"]
+    mount = {"name": "secret-site-tls", "mountPath": "/run/secrets/thinbridge/site-tls", "readOnly": True}
+    assert mount in container["volumeMounts"]
+
+
+def test_the_token_for_publishing_is_in_the_config() -> None:
+    path = "/run/secrets/thinbridge/publish/token"
+    text = made(secrets=["publish"], http={"token_file": path})["ConfigMap", "iot-bridge"]["data"]["bridge.yaml"]
+    assert yaml.safe_load(text)["http"] == {"listen": "0.0.0.0:8090", "token_file": path}

@@ -89,6 +89,11 @@ def test_a_drain_lets_the_most_patient_route_end(routes: list[Any], drain: int) 
             "routes[1].sink.ref.name: (none): add it: this key has no default",
         ),
         (
+            {"secrets": ["site-tls", "Site_TLS"]},
+            "secrets[1]: Site_TLS: use the name of a Secret: up to 55 small letters, digits and -, the first and last "
+            "none of -",
+        ),
+        (
             {"ceOverrides": {"extensions": {"A-B": "x"}}},
             "ceOverrides.extensions.A-B: x: use an extension's name: up to 20 small letters and digits",
         ),

@@ -23,13 +23,14 @@ FLAGS: Final = {
     "sink": "--sink",
     "dead_letter": "--dead-letter",
     "trusted_networks": "--trusted-network",
+    "secrets": "--secret",
     "ceOverrides": "--ce-override",
     "metadata": "NAME",
 }
 """Keys of the spec, by the flag that says them."""
-MAPPINGS: Final = ("sink", "dead_letter", "ceOverrides", "limits", "resources", "expose")
+MAPPINGS: Final = ("sink", "dead_letter", "ceOverrides", "limits", "resources", "expose", "http")
 LISTS: Final = ("listen", "routes")
-KEYS: Final = (*MAPPINGS, *LISTS, "mode", "trusted_networks", "drain", "log_level", "replicas", "image")
+KEYS: Final = (*MAPPINGS, *LISTS, "mode", "trusted_networks", "drain", "log_level", "replicas", "image", "secrets")
 """All keys of a spec; the CRD has the same."""
 IMPLIED: Final = ("extensions", "name", "url", "uri")
 """Keys below those that the flag's value itself is."""
@@ -329,14 +330,19 @@ def _number(text: str) -> float | str:
         return text  # the model's to refuse
 
 
-def _trusted(spec: Object, texts: Sequence[str], namespace: str, cluster: Cluster | None) -> None:
-    networks = list(spec.get("trusted_networks") or [])
-    for text in texts:
-        if text.endswith("-"):
-            networks = [one for one in networks if one != text[:-1]]
-        elif text not in networks:
-            networks.append(text)
-    spec["trusted_networks"] = networks
+def _words(key: str) -> Edit:
+    """`word` adds to a list, `word-` removes."""
+
+    def edit(spec: Object, texts: Sequence[str], namespace: str, cluster: Cluster | None) -> None:
+        words = list(spec.get(key) or [])
+        for text in texts:
+            if text.endswith("-"):
+                words = [one for one in words if one != text[:-1]]
+            elif text not in words:
+                words.append(text)
+        spec[key] = words
+
+    return edit
 
 
 def _assign(mapping: dict[str, str], texts: Iterable[str], flag: str) -> None:
@@ -363,6 +369,7 @@ EDITS: Final[Mapping[str, Edit]] = {
     "request": _resources("requests", "--request"),
     "limit": _resources("limits", "--limit"),
     "route": _route,
-    "trusted_network": _trusted,
+    "secret": _words("secrets"),
+    "trusted_network": _words("trusted_networks"),
 }
 """What each flag does to a spec."""

@@ -6,6 +6,7 @@ import click
 
 from thinbridge_knative.cli.grammar import Flag
 from thinbridge_knative.destinations import USAGE
+from thinbridge_knative.resource import SECRETS_DIR
 
 WAIT_TIMEOUT: Final = 600
 WAIT_WINDOW: Final = 2
@@ -132,6 +133,12 @@ def bridge() -> list[Flag]:
             "(globs), then sink, dead_letter, mode, content, timeout or retry_for. Example: '--route "
             "name=alarms,subject=alarm/*,sink=broker:urgent'. The first that matches wins. You can use this flag "
             'multiple times. To unset, append "-" to the name (e.g. --route alarms-).',
+        ),
+        Flag(
+            "--secret",
+            multiple=True,
+            help=f"A Secret whose keys the pods have as files in {SECRETS_DIR}/NAME/, such as a certificate that a "
+            'listener names. You can use this flag multiple times. To unset, append "-" to it.',
         ),
         Flag(
             "--trusted-network",

@@ -72,6 +72,11 @@ def test_listeners(before: list[str], flags: list[str], after: list[str]) -> Non
             {"trusted_networks": ["fd00::/8"]},
         ),
         (
+            {"secrets": ["old"]},
+            {"secret": ["site-tls", "old-"]},
+            {"secrets": ["site-tls"]},
+        ),
+        (
             {"resources": {"limits": {"memory": "1Gi"}}},
             {"limit": ["memory-", "cpu=1"], "request": ["cpu=1"]},
             {"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}},
