@@ -1,16 +1,18 @@
 """`thinbridge dev` as a process, for tests that play its user."""
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.waiting import until_now
 
 ROOT = Path(__file__).parents[2]
+EVERYTHING = [f"{scheme}://127.0.0.1:0" for scheme in ("coap", "mqtt", "udp")]
 
 
 class Dev:
@@ -38,12 +40,19 @@ class Dev:
 
 
 @contextmanager
-def dev(path: str, *flags: str) -> Iterator[Dev]:
-    """Run it on free ports; SIGTERM at the end, which it must obey within 20 s."""
-    listen = [flag for scheme in ("coap", "mqtt", "udp") for flag in ("--listen", f"{scheme}://127.0.0.1:0")]
-    command = [sys.executable, "-m", "thinbridge.cli", "dev", path, "--http", "127.0.0.1:0", *listen, *flags]
+def dev(path: str, *flags: str, listen: Sequence[str] = EVERYTHING, **environ: str) -> Iterator[Dev]:
+    """Run it, on free ports unless told; SIGTERM at the end, which it must obey within 20 s."""
+    command = [sys.executable, "-m", "thinbridge.cli", "dev", path, "--http", "127.0.0.1:0", *flags]
+    command += [flag for url in listen for flag in ("--listen", url)]
     with tempfile.NamedTemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         running = Dev(process, Path(log.name))
         try:
             running.wait_for("Ctrl-C ends it")

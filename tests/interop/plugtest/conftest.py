@@ -1,0 +1,34 @@
+"""The plugtest's server: `thinbridge dev` with the plugtest function behind it, one for all tests of a worker."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.interop.dev import Dev, dev
+from tests.interop.plugtest.wire import Device
+
+FUNCTION = "tests/interop/plugtest/function"
+ACK_DELAY = 0.3
+SEPARATE = 0.9
+"""Seconds: shorter than the defaults, for the tests' sake; a separate response is one all the same."""
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Dev]:
+    """It runs, and its function is awake."""
+    listen = [f"coap://127.0.0.1:0?ack_delay={ACK_DELAY}"]
+    with dev(FUNCTION, "--idle", "300", listen=listen, PLUGTEST_SEPARATE=str(SEPARATE)) as running:
+        with Device(running.port("coap")) as first:
+            request = first.request("GET", "/test")
+            first.send(request)
+            while (heard := first.hear(60)).token != request.token:  # the empty ACK, while the function starts
+                pass
+            first.acknowledge(heard)  # else the drain would wait for it
+        yield running
+        assert "Traceback" not in running.log
+
+
+@pytest.fixture
+def device(server: Dev) -> Iterator[Device]:
+    """A client that nobody has heard of yet."""
+    with Device(server.port("coap")) as one:
+        yield one
