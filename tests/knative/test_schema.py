@@ -15,7 +15,7 @@ from thinbridge_knative.schema import crd, text
 from thinbridge_knative.spec import SHARED
 
 ROOT = Path(thinbridge_knative.__file__).parents[2]
-CLUSTER_ONLY = {"sink", "ceOverrides", "replicas", "resources", "image", "expose"}
+CLUSTER_ONLY = {"sink", "ceOverrides", "replicas", "resources", "image", "expose", "secrets", "http"}
 NOT_IN_A_POD = {"name", "namespace", "sink", "sink_from_binding", "http", "ce_overrides", "log_format"}
 
 
