@@ -44,6 +44,7 @@ PEER: Final = "peer"
 
 COAP_ATTRIBUTES: Final = (
     "coapmethod", "coapquery", "coapformat", "coapaccept", "coapacceptformat",
+    "coaphost", "coapport", "coaphoplimit",
     "coapifmatch", "coapifnonematch", "coapobserve",
 )  # fmt: skip
 MQTT_ATTRIBUTES: Final = ("mqttqos", "mqttretain", "mqttdup", "mqttuserprops")
@@ -58,7 +59,7 @@ OWNED: Final = frozenset(
 """Names that this contract owns: dropped from an event that a device sends, set by the bridge."""
 
 REPLY_ATTRIBUTES: Final = (
-    "coapcode", "coapmaxage", "coapetag", "coapobserve", "mqtttopic", "mqttqos", "mqttretain",
+    "coapcode", "coapformat", "coapmaxage", "coapetag", "coapobserve", "mqtttopic", "mqttqos", "mqttretain",
 )  # fmt: skip
 """How a reply event steers the answer; a protocol ignores what it does not know."""
 

@@ -7,7 +7,8 @@
     response.py          a reply → code, options, payload
     memory.py            what is remembered, so that a repeat is not delivered again
     outgoing.py          separate responses until they are acknowledged
-    echo.py              proof of an address without state (RFC 9175)
+    echo.py              proof of an address without state, and of freshness (RFC 9175)
+    overload.py          how much one device may ask for
     session.py           one peer: the message layer
 
 Found through the registry; driven by `thinbridge.shells.datagram`.
@@ -23,7 +24,8 @@ from thinbridge.protocols.base import Entropy, EventType, Path, Protocol, Statel
 from thinbridge.protocols.coap.codec import Message, compose, decode, empty, rejection
 from thinbridge.protocols.coap.codes import EMPTY, Type
 from thinbridge.protocols.coap.echo import Echo
-from thinbridge.protocols.coap.memory import Shared
+from thinbridge.protocols.coap.memory import NON_LIFETIME, Shared
+from thinbridge.protocols.coap.overload import Proven, Rate
 from thinbridge.protocols.coap.response import BUSY
 from thinbridge.protocols.coap.session import CoAPSession
 
@@ -63,12 +65,27 @@ class CoAPSettings:
     it each peer forgets its own oldest for a new one."""
     replies_in_all: int = 64 << 20
     """Bytes of responses kept for repeats, of all peers together. Past it each peer keeps its last one only."""
+    rate: float = 265.0
+    """Messages a second of one peer that are delivered; more get 4.29 with Max-Age, NONs nothing. 65,536 Message IDs in
+    247 s: a device that sends faster uses one again too early (RFC 7252 §4.4). 0: as many as it sends."""
+    burst: int = 0
+    """Messages of one peer that may come at once; 0: as many as `rate` gives in 247 s, all its Message IDs."""
+    peers_per_address: int = 8192
+    """Sessions of one address that an Echo has proven; more get 5.03. A NAT with a thousand devices, each with a new
+    port every half minute, while the old ones are remembered for their 247 s. Of IPv6 each /64 counts as one."""
+    freshness: float = 0.0
+    """Seconds that a request which changes something may have been on its way: it comes with an Echo value that was
+    given so recently, else it gets 4.01 with a new one (RFC 9175 §2.3). 0: of any age, since that costs a round trip,
+    and many clients don't know Echo. At most 145: as long as a copy of any request is recognised."""
 
     def __post_init__(self) -> None:
         """Check that there is room for something."""
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
-                raise SettingsError(field.name, getattr(self, field.name), "a number above 0")
+            value = getattr(self, field.name)
+            if value < 0 or (value == 0 and field.default != 0 and field.name != "rate"):
+                raise SettingsError(field.name, value, "a number above 0")
+        if self.freshness > NON_LIFETIME:
+            raise SettingsError("freshness", self.freshness, f"at most {NON_LIFETIME:g} seconds")
 
 
 class CoAP(Protocol):
@@ -86,10 +103,10 @@ class CoAP(Protocol):
     def __init__(self, settings: CoAPSettings, entropy: Entropy, name: str = "") -> None:
         super().__init__(settings, entropy, name)
         self.shared = Shared(settings.remembered_in_all, settings.replies_in_all)
-        self._echo = Echo(entropy)
+        self.rate = Rate(settings.rate, settings.burst)
+        self.echo = Echo(entropy, settings.freshness)
         self._challenged: dict[tuple[Hashable, int], None] = {}  # in order; hashes of datagrams, nothing else of them
-        self.proven: set[Hashable] = set()
-        """Keys of live sessions whose address an Echo has proven."""
+        self.proven = Proven(settings.peers_per_address)
 
     def locate(self, data: bytes, path: Path, now: float) -> Hashable | Stateless | None:
         """A session is the peer's address and port, at the address that it spoke to, once its address is proven."""
@@ -97,7 +114,7 @@ class CoAP(Protocol):
             self.counters["multicast"] += 1
             return None
         key = path.peer, path.local
-        if path.verified or key in self.proven:
+        if path.verified or key in self.proven.keys:
             return key
         return self._stranger(data, path, now, key)
 
@@ -106,8 +123,11 @@ class CoAP(Protocol):
         message = self._request(data)
         if not isinstance(message, Message):
             return message
-        if self._echo.proves(message, path.peer, now):
-            return key
+        if self.echo.proves(message, path.peer, now):
+            if not self.proven.full(path.peer):
+                return key
+            self.counters["address_full"] += 1
+            return self.full(data, path, now)
         self._challenged[key, hash(data)] = None
         if len(self._challenged) > CHALLENGED:
             del self._challenged[next(iter(self._challenged))]
@@ -115,7 +135,7 @@ class CoAP(Protocol):
 
     def _challenge(self, message: Message, path: Path, now: float) -> bytes:
         self.counters["challenged"] += 1
-        return self._echo.challenge(message, path.peer, now)
+        return self.echo.challenge(message, path.peer, now)
 
     def held_back(self, message: Message, data: bytes, path: Path, now: float) -> bytes | None:
         """What a request of a proven peer hears that is only a late copy of one that was challenged; None: it is not.
@@ -127,13 +147,14 @@ class CoAP(Protocol):
         return self._challenge(message, path, now)
 
     def full(self, data: bytes, path: Path, now: float) -> Stateless | None:
-        """5.03 for a request for which there is no session: no room, or the bridge is about to end."""
+        """5.03 for a CON for which there is no session: no room, or the bridge is about to end. A NON hears nothing."""
         message = self._request(data)
         if not isinstance(message, Message):
             return message
-        kind = Type.ACK if message.type == Type.CON else Type.NON
+        if message.type == Type.NON:
+            return None
         code, options, payload = BUSY
-        return Stateless(compose(kind, code, message.mid, message.token, options, payload))
+        return Stateless(compose(Type.ACK, code, message.mid, message.token, options, payload))
 
     def _request(self, data: bytes) -> Message | Stateless | None:
         """The request in a datagram that has no session; else the RST that it gets (RFC 7252 §4.2, §4.3), or None."""
@@ -152,5 +173,5 @@ class CoAP(Protocol):
     def open(self, key: Hashable, path: Path, now: float) -> CoAPSession:
         """A session for a peer that is new."""
         if not path.verified:
-            self.proven.add(key)  # `locate` lets nobody else come here
+            self.proven.add(key, path.peer)  # `locate` lets nobody else come here
         return CoAPSession(self, key, path, now)

@@ -44,13 +44,16 @@ BAD_REQUEST: Final = code("4.00")
 UNAUTHORIZED: Final = code("4.01")
 BAD_OPTION: Final = code("4.02")
 METHOD_NOT_ALLOWED: Final = code("4.05")
+NOT_ACCEPTABLE: Final = code("4.06")
 REQUEST_ENTITY_INCOMPLETE: Final = code("4.08")
 REQUEST_ENTITY_TOO_LARGE: Final = code("4.13")
+TOO_MANY_REQUESTS: Final = code("4.29")
 INTERNAL_SERVER_ERROR: Final = code("5.00")
 BAD_GATEWAY: Final = code("5.02")
 SERVICE_UNAVAILABLE: Final = code("5.03")
 GATEWAY_TIMEOUT: Final = code("5.04")
 PROXYING_NOT_SUPPORTED: Final = code("5.05")
+HOP_LIMIT_REACHED: Final = code("5.08")
 
 RESPONSES: Final = {
     dotted(number): number
@@ -91,6 +94,7 @@ class Option:
     CONTENT_FORMAT: Final = 12
     MAX_AGE: Final = 14
     URI_QUERY: Final = 15
+    HOP_LIMIT: Final = 16
     ACCEPT: Final = 17
     LOCATION_QUERY: Final = 20
     BLOCK2: Final = 23
@@ -107,9 +111,10 @@ class Option:
 LENGTHS: Final = {
     Option.IF_MATCH: (0, 8), Option.URI_HOST: (1, 255), Option.ETAG: (1, 8), Option.IF_NONE_MATCH: (0, 0),
     Option.OBSERVE: (0, 3), Option.URI_PORT: (0, 2), Option.URI_PATH: (0, 255), Option.CONTENT_FORMAT: (0, 2),
-    Option.MAX_AGE: (0, 4), Option.URI_QUERY: (0, 255), Option.ACCEPT: (0, 2), Option.BLOCK2: (0, 3),
-    Option.BLOCK1: (0, 3), Option.SIZE2: (0, 4), Option.PROXY_URI: (1, 1034), Option.PROXY_SCHEME: (1, 255),
-    Option.SIZE1: (0, 4), Option.ECHO: (1, 40), Option.NO_RESPONSE: (0, 1), Option.REQUEST_TAG: (0, 8),
+    Option.MAX_AGE: (0, 4), Option.URI_QUERY: (0, 255), Option.HOP_LIMIT: (1, 1), Option.ACCEPT: (0, 2),
+    Option.BLOCK2: (0, 3), Option.BLOCK1: (0, 3), Option.SIZE2: (0, 4), Option.PROXY_URI: (1, 1034),
+    Option.PROXY_SCHEME: (1, 255), Option.SIZE1: (0, 4), Option.ECHO: (1, 40),
+    Option.NO_RESPONSE: (0, 1), Option.REQUEST_TAG: (0, 8),
 }  # fmt: skip
 """Bytes that an option's value may have; others make it unrecognised (RFC 7252 §5.4.3)."""
 

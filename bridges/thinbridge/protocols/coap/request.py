@@ -47,6 +47,11 @@ class Refused(Exception):
         super().__init__(counter)
 
 
+class TurnedAway(Refused):
+    """Refused for now: later there may be room. A copy that comes then must hear the same, as its device was told so; a
+    NON hears nothing, since what is too much is not made less by answers."""
+
+
 def _refused(code: int, reason: str, counter: str) -> Refused:
     """With a diagnostic payload (RFC 7252 §5.5.2)."""
     return Refused((code, [], reason.encode()), counter)
@@ -55,13 +60,25 @@ def _refused(code: int, reason: str, counter: str) -> Refused:
 class Request:
     """A request, as its exchange needs it."""
 
-    __slots__ = ("attributes", "block1", "content_type", "etags", "method", "no_response", "room", "subject")
+    __slots__ = (
+        "accept",
+        "attributes",
+        "block1",
+        "content_type",
+        "etags",
+        "method",
+        "no_response",
+        "room",
+        "subject",
+    )
 
     def __init__(self, method: int, attributes: dict[str, str]) -> None:
         self.method = method
         self.subject: str | None = None
         self.attributes = attributes
         self.content_type: str | None = None
+        self.accept: int | None = None
+        """The only Content-Format that the device takes (RFC 7252 §5.10.4); None: any."""
         self.etags: list[bytes] = []
         """The request's ETags: one of them in the answer makes it 2.03 (RFC 7252 §5.10.6.2)."""
         self.no_response = 0
@@ -113,7 +130,7 @@ def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
         if number & 1:  # RFC 7252 §5.4.1: unrecognised and critical; an elective one is as if it were not there
             raise _refused(BAD_OPTION, f"critical option {number}", "bad_option")
     elif number == Option.ACCEPT:
-        accept = from_uint(value)
+        request.accept = accept = from_uint(value)
         attributes["coapacceptformat"] = str(accept)
         if accept in MEDIA_TYPES:
             attributes["coapaccept"] = MEDIA_TYPES[accept]
@@ -129,11 +146,19 @@ def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
             attributes["coapobserve"] = "register"
     elif number == Option.NO_RESPONSE:
         request.no_response = from_uint(value)
+    elif number == Option.URI_HOST:
+        attributes["coaphost"] = host(value)
+    elif number == Option.URI_PORT:
+        attributes["coapport"] = str(from_uint(value))
     elif number in (Option.BLOCK1, Option.BLOCK2):
         _block(request, number, value)
+    elif number == Option.HOP_LIMIT:
+        if value == b"\0":
+            raise _refused(BAD_REQUEST, "Hop-Limit is 0", "hop_limit")  # RFC 8768 §3: from 1 to 255
+        attributes["coaphoplimit"] = str(value[0])
     elif number in (Option.PROXY_URI, Option.PROXY_SCHEME):
         raise _refused(PROXYING_NOT_SUPPORTED, "this is no proxy", "proxy")
-    # Uri-Host, Uri-Port, Size1, Size2, Echo, Request-Tag: understood, and nothing to do
+    # Size1, Size2, Echo, Request-Tag: understood, and nothing to do
 
 
 def _block(request: Request, number: int, value: bytes) -> None:
@@ -170,6 +195,12 @@ def argument(value: bytes) -> str:
     if _QUERY_PLAIN.issuperset(value):
         return value.decode("ascii")
     return _encoded(value, "&%")
+
+
+@lru_cache(256)
+def host(value: bytes) -> str:
+    """Uri-Host as `coaphost`: whom the device thinks it speaks to, in lower case (RFC 3986 §3.2.2)."""
+    return _encoded(value, "%").lower()
 
 
 def _encoded(value: bytes, reserved: str) -> str:

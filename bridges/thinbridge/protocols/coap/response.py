@@ -21,6 +21,7 @@ from thinbridge.protocols.coap.codes import (
     GATEWAY_TIMEOUT,
     GET,
     INTERNAL_SERVER_ERROR,
+    NOT_ACCEPTABLE,
     RESPONSES,
     SERVICE_UNAVAILABLE,
     STATUS,
@@ -94,12 +95,15 @@ def _content(request: Request, reply: Reply, max_payload: int, counters: Counter
     if len(payload) > max_payload or (request.room is not None and len(payload) > request.room):
         counters["reply_too_large"] += 1
         return INTERNAL_SERVER_ERROR, [], b"the reply's %d bytes need blockwise transfer" % len(payload)
+    media_type = _format(reply, counters) if payload else None
+    if payload and request.accept is not None and request.accept != media_type and number >> 5 == 2:
+        counters["not_acceptable"] += 1  # RFC 7252 §5.10.4: what the device can't read is no success
+        return NOT_ACCEPTABLE, [], _diagnostic(f"it is {reply.content_type or 'of no type'}".encode())
     options: list[OptionValue] = []
     if etag is not None:
         options.append((Option.ETAG, etag))
     if number == CREATED and "location" in attributes:
         options += _location(attributes["location"], counters)
-    media_type = content_format(reply.content_type) if payload else None
     max_age = _max_age(attributes, counters) if attributes else None
     if max_age is None and number == CONTENT and not payload:
         max_age = 0  # nothing to keep
@@ -119,7 +123,7 @@ def number_of(option: OptionValue) -> int:
 
 def _code(request: Request, reply: Reply, counters: Counter[str]) -> int:
     """`coapcode` if it is a response code, else what the method and the HTTP status say (RFC 8075 §7)."""
-    steered = reply.attributes.get("coapcode") if reply.is_event else None
+    steered = reply.attributes.get("coapcode")
     if steered is not None:
         if steered in RESPONSES:
             return RESPONSES[steered]
@@ -131,6 +135,16 @@ def _code(request: Request, reply: Reply, counters: Counter[str]) -> int:
     if request.method == GET or request.method == FETCH:
         return CONTENT
     return DELETED if request.method == DELETE else CHANGED
+
+
+def _format(reply: Reply, counters: Counter[str]) -> int | None:
+    """The Content-Format: `coapformat` for those that no media type names, else that of the media type."""
+    steered = reply.attributes.get("coapformat")
+    if steered is not None:
+        if steered.isascii() and steered.isdigit() and len(steered) <= 5 and int(steered) <= 65535:
+            return int(steered)
+        counters["reply_invalid"] += 1
+    return content_format(reply.content_type)
 
 
 def _etag(attributes: Mapping[str, str], counters: Counter[str]) -> bytes | None:

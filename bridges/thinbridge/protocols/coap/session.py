@@ -33,7 +33,7 @@ from thinbridge.protocols.coap.codes import (
 )
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, LIFETIMES, Entry, Memory
 from thinbridge.protocols.coap.outgoing import Outgoing
-from thinbridge.protocols.coap.request import Refused, Request, Response, read
+from thinbridge.protocols.coap.request import Refused, Request, Response, TurnedAway, read
 from thinbridge.protocols.coap.response import BUSY, respond
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ class CoAPSession(Session):
         self._open: dict[int, Entry] = {}  # requests that wait for their answers, in order of arrival
         self._memory = Memory(protocol.shared, self._settings.remembered, self._settings.replies, protocol.counters)
         self._outgoing = Outgoing(protocol.entropy, protocol.counters, self._settings.nstart)
+        self._charge = protocol.rate.charge
+        self._paid = 0.0
+        """Until when its messages are paid for, by the endpoint's `rate`."""
         self._sweep = now + EXCHANGE_LIFETIME
         """When to look for what can be forgotten: the memory's oldest, or the session."""
         self._asked: tuple[int, Sequence[OptionValue]] = EMPTY, ()
@@ -108,10 +111,10 @@ class CoAPSession(Session):
             self._send(challenge)
             return
         try:
-            request = self._read(message, data)
+            request = self._read(message, data, now)
         except Refused as refused:
             reply = self._refuse(message, refused)
-            if refused.response is BUSY:  # when a copy of it comes there may be room, and its device was told 5.03
+            if isinstance(refused, TurnedAway):
                 self._memory.turn_away(Entry(0, message, None, digest, now, 0.0), reply)
             return
         self._exchanges = exchange = self._exchanges + 1
@@ -131,21 +134,25 @@ class CoAPSession(Session):
             )
         )
 
-    def _read(self, message: Message, data: bytes) -> Request:
+    def _read(self, message: Message, data: bytes, now: float) -> Request:
         """The request, if there is room for it.
 
         Raises:
-            Refused: with 4.13 or 5.03, or as `read` says.
+            Refused: with 4.01, 4.13, 4.29 or 5.03, or as `read` says.
         """
-        limit = self._settings.max_message
+        settings = self._settings
+        limit = settings.max_message
         if len(data) > limit:
             raise Refused(
                 (REQUEST_ENTITY_TOO_LARGE, [(Option.SIZE1, uint(limit))], b"too long for one message"), "too_large"
             )
         if self._draining:
-            raise Refused(BUSY, "draining")
-        if len(self._open) + len(self._outgoing.open) >= self._settings.open_exchanges:
-            raise Refused(BUSY, "exchanges_full")  # an answer that is not acknowledged counts: it is kept, too
+            raise TurnedAway(BUSY, "draining")
+        if len(self._open) + len(self._outgoing.open) >= settings.open_exchanges:
+            raise TurnedAway(BUSY, "exchanges_full")  # an answer that is not acknowledged counts: it is kept, too
+        if settings.freshness:
+            self._protocol.echo.check(message, self._path.peer, now)
+        self._paid = self._charge(self._paid, now)
         asked = message.code, message.options
         if asked == self._asked:  # most devices ask for the same again and again
             return self._reading
@@ -158,7 +165,8 @@ class CoAPSession(Session):
         """Answer at once; what was said. A request that can't be processed needs no memory for its repeats: each is
         refused as the first one was."""
         self._counters[refused.counter] += 1
-        reply = self._refusal(message, refused.response)
+        turned_away = isinstance(refused, TurnedAway) and message.type == Type.NON
+        reply = b"" if turned_away else self._refusal(message, refused.response)
         if reply:
             self._send(reply)
         return reply

@@ -45,7 +45,7 @@ def test_who_sends_the_echo_back_is_known_while_its_session_lives() -> None:
     (challenge,) = bench.send(ask(1), STRANGER._replace(peer=("192.0.2.8", 40000)))
     assert challenge.code == UNAUTHORIZED
     bench.wait(EXCHANGE_LIFETIME + 1)
-    assert not bench.core.proven
+    assert not bench.core.proven.keys
     prove(bench)
 
 
@@ -88,19 +88,46 @@ def test_no_more_than_three_times_what_it_sent_goes_to_a_stranger(payload: bytes
 def test_no_room() -> None:
     bench = Bench()
     bench.owner.limit = 0
-    for kind, answer in ((Type.CON, Type.ACK), (Type.NON, Type.NON)):
-        (refusal,) = bench.send(ask(7, type=kind))
-        assert (refusal.type, refusal.code, refusal.token) == (answer, SERVICE_UNAVAILABLE, b"t")
-        assert refusal.options == [(Option.MAX_AGE, b"\1")]
+    (refusal,) = bench.send(ask(7))
+    assert (refusal.type, refusal.code, refusal.token) == (Type.ACK, SERVICE_UNAVAILABLE, b"t")
+    assert refusal.options == [(Option.MAX_AGE, b"\1")]
+    assert bench.send(ask(7, type=Type.NON)) == []
     assert bench.send(bytes.fromhex("40001234"))[0].type == Type.RST
     assert bench.send(bytes.fromhex("40011234ff"))[0].type == Type.RST
     assert bench.send(bytes.fromhex("60001234")) == []
 
 
+MAY_BE_0 = {"rate", "burst", "freshness"}
+
+
 @pytest.mark.parametrize("key", [field.name for field in fields(CoAPSettings)])
 def test_settings_leave_room_for_something(key: str) -> None:
-    with pytest.raises(SettingsError, match=f"{key}: 0: a number above 0"):
-        CoAPSettings(**{key: 0})
+    value = -1 if key in MAY_BE_0 else 0
+    with pytest.raises(SettingsError, match=f"{key}: {value}: a number above 0"):
+        CoAPSettings(**{key: value})
+
+
+def test_what_is_fresh_is_also_remembered() -> None:
+    assert CoAPSettings(rate=0, burst=0, freshness=145)
+    with pytest.raises(SettingsError, match="freshness: 146: at most 145 seconds"):
+        CoAPSettings(freshness=146)
+
+
+def test_an_address_has_its_share_of_sessions() -> None:
+    bench = Bench(STRANGER, peers_per_address=2)
+    for port in (1, 2):
+        bench.path = STRANGER._replace(peer=("192.0.2.7", port))
+        prove(bench, 10 * port)
+        bench.answer()
+    bench.path = STRANGER._replace(peer=("192.0.2.7", 3))
+    (challenge,) = bench.send(ask(1))
+    (refusal,) = bench.send(ask(2, (Option.ECHO, challenge.get(Option.ECHO) or b"")))
+    assert (refusal.code, bench.counters["address_full"]) == (SERVICE_UNAVAILABLE, 1)
+    bench.path = STRANGER._replace(peer=("192.0.2.8", 3))
+    prove(bench)
+    bench.wait(EXCHANGE_LIFETIME + 1)
+    bench.path = STRANGER._replace(peer=("192.0.2.7", 3))
+    prove(bench)
 
 
 def test_multicast_is_not_spoken() -> None:

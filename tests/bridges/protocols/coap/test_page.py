@@ -39,7 +39,7 @@ def counted() -> set[str]:
     for node in ast.walk(ast.parse(SOURCES)):
         if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("counters"):
             names |= strings(node.slice)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("Refused", "_refused"):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("Refused", "TurnedAway", "_refused"):
             names |= strings(node.args[-1])
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "DecodeError":
             names |= {f"malformed_{reason}" for reason in strings(node.args[0])}

@@ -108,8 +108,8 @@ def test_an_event_steers() -> None:
     )
 
 
-def test_a_bare_body_does_not() -> None:
-    assert said(accepted(coapcode="4.04"))[0] == "2.04"
+def test_a_route_steers_a_bare_body_too() -> None:
+    assert said(accepted(coapcode="2.01"))[0] == "2.01"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,8 @@ def test_block1_of_one_block_is_said_back() -> None:
     st.none() | st.text(max_size=20),
     st.binary(max_size=2000),
     st.dictionaries(
-        st.sampled_from(["coapcode", "coapetag", "coapmaxage", "etag", "maxage", "location"]), st.text(max_size=30)
+        st.sampled_from(["coapcode", "coapetag", "coapmaxage", "coapformat", "etag", "maxage", "location"]),
+        st.text(max_size=30),
     ),
     st.booleans(),
     st.none() | st.floats(-10, 1e12),
@@ -208,3 +209,34 @@ def test_whatever_a_function_says_is_a_message(
         assert list(options) == sorted(options, key=lambda option: option[0])
         assert code >> 5 in (2, 4, 5)
         assert len(encode(message)) <= 1280
+
+
+ACCEPT_JSON = (Option.ACCEPT, b"\x32")
+ACCEPT_CBOR = (Option.ACCEPT, b"\x3c")
+ACCEPT_65000 = (Option.ACCEPT, b"\xfd\xe8")
+
+
+def test_an_answer_that_the_device_can_not_read_is_no_success() -> None:
+    for code in METHODS:
+        assert said(accepted(), ACCEPT_JSON, code=code)[0].startswith("2.")
+        assert said(accepted(), ACCEPT_CBOR, code=code) == ("4.06", [], b"it is application/json")
+    assert said(accepted(201, location="/a"), ACCEPT_CBOR) == ("4.06", [], b"it is application/json")
+    assert said(Reply(Outcome.ACCEPTED, 200, None, b"x"), ACCEPT_CBOR) == ("4.06", [], b"it is of no type")
+    assert said(Reply(Outcome.ACCEPTED, 200, "text/" + "x" * 500, b"x"), ACCEPT_CBOR)[2] == b"it is text/" + b"x" * 117
+
+
+def test_what_is_empty_or_no_success_can_always_be_read() -> None:
+    assert said(accepted(204, b""), ACCEPT_CBOR) == ("2.04", [], b"")
+    assert said(accepted(etag="abc"), ACCEPT_CBOR, (Option.ETAG, b"abc"), code=GET)[0] == "2.03"
+    assert said(Reply(Outcome.REFUSED, 404, "text/plain", b"no"), ACCEPT_CBOR) == ("4.04", [], b"no")
+    assert said(accepted(409, is_event=True, coapcode="4.09"), ACCEPT_CBOR)[0] == "4.09"
+
+
+def test_a_format_without_a_media_type_is_said_by_its_number() -> None:
+    number = (Option.CONTENT_FORMAT, b"\xfd\xe8")
+    assert said(accepted(is_event=True, coapformat="65000"), ACCEPT_65000) == ("2.04", [number], b"{}")
+    for text in ("65536", "-1", "x", "", "²", "0" * 6):
+        counters: Counter[str] = Counter()
+        reply = accepted(is_event=True, coapformat=text)
+        assert list(respond(read(ask(), "peer"), reply, 1024, counters)[1]) == [JSON]
+        assert counters == {"reply_invalid": 1}
