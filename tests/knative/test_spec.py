@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tests.knative.bridges import SINK, bridge, plan
 
+from thinbridge import registry
 from thinbridge.errors import SettingsError
 from thinbridge_knative.resource import LONGEST_NAME
 from thinbridge_knative.spec import read
@@ -49,7 +50,10 @@ def test_a_drain_lets_the_most_patient_route_end(routes: list[Any], drain: int) 
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"listen": [{"url": "lora:1"}]}, "listen[0]: lora:1: unknown protocol; installed: coap, mqtt, udp"),
+        (
+            {"listen": [{"url": "lora:1"}]},
+            f"listen[0]: lora:1: unknown protocol; installed: {', '.join(registry.names())}",
+        ),
         ({"listen": [{"url": "udp:9000", "idel": 3}]}, "listen[0].idel: 3: unknown key; did you mean idle?"),
         ({"listen": []}, "listen: (none): give at least one, such as coap://127.0.0.1:5683"),
         ({"listen": [{"url": "udp:0"}]}, "listen[0].url: udp:0: use a fixed port: a Service has to know it"),

@@ -309,7 +309,11 @@ class CoAPSession(Session):
         elif self._outgoing.open:
             self._sweep = now + EXCHANGE_LIFETIME  # they are given up before that
         else:
-            self._end()
+            self._nothing_left(now)
+
+    def _nothing_left(self, now: float) -> None:
+        """Nothing is remembered of the peer: the session is over."""
+        self._end()
 
     def _end(self) -> None:
         self._memory.clear()

@@ -1,0 +1,64 @@
+"""CoAP over TCP, TLS and WebSocket (RFC 8323), and under OSCORE (RFC 8613) and EDHOC (RFC 9528), on aiocoap.
+
+    framing.py      one message as a datagram, a frame of a stream, a WebSocket message
+    signalling.py   what is said of the connection itself: aiocoap's
+    bert.py         runs of blocks
+    stream.py       one connection
+
+What a request becomes, and what its answer, is `protocols.coap`'s alone. Found through the registry.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from thinbridge.protocols.base import Entropy, Path, Session, Transport
+from thinbridge.protocols.coap import CoAP, CoAPSettings
+
+__all__ = ["CoAPStream", "CoAPTCP", "StreamSettings"]
+
+
+@dataclass(frozen=True)
+class StreamSettings(CoAPSettings):
+    """Keys of a `coap+tcp://` listener: those of `coap://`, where what loss asks for has no meaning, and these."""
+
+    max_message: int = 262_144
+    """Bytes of a message (Max-Message-Size, RFC 8323 §5.3.1): events above 256 KiB do not pass most sinks. More goes in
+    blocks; a device that sends a longer message has its connection aborted."""
+    max_payload: int = 1 << 20
+    """Bytes of a response's payload, as far as the device takes them: the most that a function's answer has. A device
+    that takes less gets blocks."""
+    csm_timeout: float = 5.0
+    """Seconds from the connection to the CSM that every device begins with: silent connections must not pile up."""
+    message_timeout: float = 60.0
+    """Seconds for a message that has begun: 256 KiB pass at 4.4 kB/s, a byte a second does not."""
+    keep_alive: float = 300.0
+    """Seconds of silence after which a device is asked for a sign of life (Ping): a NAT forgets an idle connection
+    within minutes, and nobody is told."""
+    pong_timeout: float = 60.0
+    """Seconds for that; then the connection is closed, and its observations with it."""
+
+
+class CoAPStream(CoAP):
+    """Requests in, responses out, over connections."""
+
+    transport = Transport.STREAM
+    Settings = StreamSettings
+    settings: StreamSettings
+
+    def __init__(self, settings: StreamSettings, entropy: Entropy, name: str = "") -> None:
+        super().__init__(settings, entropy, name)
+        from thinbridge.adapters.coap import framing, stream  # not before a listener wants it: aiocoap takes a while
+
+        self._session = stream.StreamSession
+        self._framing = framing.TCP()
+
+    def open(self, key: Hashable, path: Path, now: float) -> Session:  # type: ignore[override]
+        """A session for a connection."""
+        return self._session(self, self._framing, path, now)
+
+
+class CoAPTCP(CoAPStream):
+    """CoAP over TCP."""
+
+    name: ClassVar[str] = "coap+tcp"

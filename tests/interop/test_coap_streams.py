@@ -1,0 +1,166 @@
+"""CoAP over TCP by independent clients, libcoap's and aiocoap's, against a whole bridge."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiocoap
+import pytest
+from tests.interop.bridges import run
+from tests.waiting import until
+
+from thinbridge.assembly import build
+from thinbridge.bridge import Bridge
+from thinbridge.settings import load
+from thinbridge.testing.function import Answer, Posted, Script, Sink, echo
+
+libcoap = pytest.mark.peer("coap-client-notls")
+
+
+class Place:
+    """A bridge with one listener, and what its sink was sent."""
+
+    def __init__(self, bridge: Bridge, sink: Sink) -> None:
+        self.bridge, self.sink = bridge, sink
+        self.url = bridge.endpoints[0].url
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Of the listener."""
+        return dict(self.bridge.endpoints[0].counters)
+
+
+@asynccontextmanager
+async def place(listen: object, script: Script = echo, **flags: Any) -> AsyncIterator[Place]:
+    """Run it; nothing is left afterwards."""
+    async with Sink(script) as sink:
+        bridge = build(load({"listen": [listen], "sink": sink.url, "http": "127.0.0.1:0"} | flags, {}))
+        await bridge.start()
+        try:
+            yield Place(bridge, sink)
+        finally:
+            await bridge.drain(1)
+            await bridge.stop()
+
+
+@asynccontextmanager
+async def device(*transports: str) -> AsyncIterator[aiocoap.Context]:
+    """An aiocoap client."""
+    context = await aiocoap.Context.create_client_context(transports=list(transports))
+    try:
+        yield context
+    finally:
+        await context.shutdown()
+
+
+async def ask(context: aiocoap.Context, uri: str, code: aiocoap.Code = aiocoap.POST, **more: Any) -> aiocoap.Message:
+    """One request, and its answer."""
+    request = context.request(aiocoap.Message(code=code, uri=uri, **more))
+    return await asyncio.wait_for(request.response, 10)
+
+
+def play(scene: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scene())  # type: ignore[arg-type]
+
+
+def slow(seconds: float) -> Callable[[Posted], Answer]:
+    return lambda posted: Answer(200, {"content-type": "text/plain"}, b"at last", after=seconds)
+
+
+TCP = "coap+tcp://127.0.0.1:0"
+
+
+@libcoap
+@pytest.mark.parametrize("method", ["get", "post", "put", "delete", "fetch", "patch", "ipatch"])
+def test_libcoap_methods(method: str) -> None:
+    async def scene() -> None:
+        async with place(TCP, lambda posted: Answer(200, {"content-type": "text/plain"}, posted.body or b"none")) as p:
+            payload = [] if method in ("get", "delete") else ["-e", "21.5", "-t", "text/plain"]
+            _, said = await run("coap-client-notls", "-B", 7, *payload, "-m", method, f"{p.url}/sensors/7?unit=C")
+            assert said.strip() == ("21.5" if payload else "none")
+            [posted] = p.sink.accepted
+            assert posted.headers["ce-type"] == "dev.thinbridge.coap.request"
+            assert posted.headers["ce-subject"] == "sensors/7"
+            assert posted.headers["ce-coapquery"] == "unit=C"
+            assert posted.headers["ce-coapmethod"].lower() == method
+
+    play(scene)
+
+
+@libcoap
+def test_libcoap_and_a_slow_function() -> None:
+    async def scene() -> None:
+        async with place(TCP, slow(2.5)) as p:
+            _, said = await run("coap-client-notls", "-B", 7, "-m", "post", "-e", "x", f"{p.url}/a")
+            assert said.strip() == "at last"
+            assert len(p.sink.posted) == 1
+
+    play(scene)
+
+
+@libcoap
+def test_libcoap_sends_much_and_gets_much() -> None:
+    async def scene() -> None:
+        async with place(TCP) as p:
+            command = ("coap-client-notls", "-B", 7, "-m", "post", "-e", "x" * 20_000, f"{p.url}/a")
+            _, said = await run(*command)
+            assert said.strip() == "x" * 20_000
+            assert [len(posted.body) for posted in p.sink.posted] == [20_000]
+
+    play(scene)
+
+
+def test_aiocoap() -> None:
+    async def scene() -> None:
+        headers = {"etag": '"abc"', "location": "/rooms/a%20b?x=1", "cache-control": "max-age=300"}
+        async with place(TCP, lambda posted: Answer(201, headers, b"{}")) as p, device("tcpclient") as context:
+            response = await ask(context, f"{p.url}/rooms", aiocoap.PUT, payload=b"{}", content_format=50)
+            assert response.code == aiocoap.CREATED
+            assert (response.opt.etag, response.opt.max_age) == (b"abc", 300)
+            assert (response.opt.location_path, response.opt.location_query) == (("rooms", "a b"), ("x=1",))
+            [posted] = p.sink.posted
+            assert posted.headers["content-type"] == "application/json"
+            await until(lambda: p.bridge.endpoints[0].sessions == 1)
+        assert p.counters == {}
+
+    play(scene)
+
+
+def test_many_at_once_on_one_connection_answer_in_any_order() -> None:
+    async def scene() -> None:
+        def script(posted: Posted) -> Answer:
+            return Answer(200, body=posted.body, after=0.3 if posted.body == b"0" else 0.0)
+
+        async with place(TCP, script) as p, device("tcpclient") as context:
+            answers = [ask(context, f"{p.url}/a", payload=str(number).encode()) for number in range(20)]
+            assert [response.payload for response in await asyncio.gather(*answers)] == [b"%d" % n for n in range(20)]
+
+    play(scene)
+
+
+def test_a_device_that_goes_leaves_its_message() -> None:
+    async def scene() -> None:
+        async with place(TCP, slow(0.5)) as p:
+            async with device("tcpclient") as context:
+                request = context.request(aiocoap.Message(code=aiocoap.POST, uri=f"{p.url}/a", payload=b"x"))
+                response = asyncio.ensure_future(request.response)
+                await until(lambda: p.sink.posted)
+            with pytest.raises(aiocoap.error.Error):
+                await response
+            await until(lambda: not p.bridge.endpoints[0].sessions)
+            await until(lambda: not p.bridge.delivery.in_flight)
+            assert p.bridge.delivery.counters["accepted"] == 1
+
+    play(scene)
+
+
+def test_a_drain_answers_what_is_open() -> None:
+    async def scene() -> None:
+        async with place(TCP, slow(0.5)) as p, device("tcpclient") as context:
+            response = asyncio.ensure_future(ask(context, f"{p.url}/a"))
+            await until(lambda: p.sink.posted)
+            assert await p.bridge.drain(5)
+            assert (await response).payload == b"at last"
+
+    play(scene)
