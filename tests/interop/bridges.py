@@ -2,14 +2,17 @@
 
 import asyncio
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from threading import Thread
+from typing import Any, TypeVar
 
 from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
 from thinbridge.settings import load
 from thinbridge.testing.function import Script, Sink, echo
+
+T = TypeVar("T")
 
 
 class World:
@@ -32,6 +35,26 @@ async def world(script: Script = echo, **flags: Any) -> AsyncIterator[World]:
         finally:
             await bridge.drain(1)
             await bridge.stop()
+
+
+@contextmanager
+def standing(script: Script = echo, **flags: Any) -> Iterator[World]:
+    """The same on a thread of its own, for devices that block; what is read of it meanwhile only grows."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    running = world(script, **flags)
+
+    def call(coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
+
+    try:
+        yield call(running.__aenter__())
+        call(running.__aexit__(None, None, None))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 async def run(*command: object, stdin: bytes = b"", seconds: float = 20) -> tuple[int, str]:

@@ -41,10 +41,12 @@ class Device:
 
     Args:
         port: the server's, on loopback.
+        own: the client's own; 0: any that is free.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, own: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", own))
         self._socket.connect(("127.0.0.1", port))
         self._mids = count(next(_NUMBERS) * 1000)
 
@@ -53,6 +55,12 @@ class Device:
 
     def __exit__(self, *exc: object) -> None:
         self._socket.close()
+
+    @property
+    def port(self) -> int:
+        """Its own."""
+        port: int = self._socket.getsockname()[1]
+        return port
 
     def request(
         self,
