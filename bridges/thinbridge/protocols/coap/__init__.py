@@ -5,6 +5,7 @@
     codec.py             messages as bytes
     request.py           what a request says → the event's attributes
     response.py          a reply → code, options, payload
+    discovery.py         what there is: /.well-known/core (RFC 6690)
     memory.py            what is remembered, so that a repeat is not delivered again
     outgoing.py          separate responses until they are acknowledged
     echo.py              proof of an address without state, and of freshness (RFC 9175)

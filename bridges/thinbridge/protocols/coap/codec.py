@@ -56,6 +56,10 @@ class Message:
                 return value
         return None
 
+    def all(self, number: int) -> list[bytes]:
+        """Every value of an option, in order."""
+        return [value for option, value in self.options if option == number]
+
 
 def decode(data: bytes) -> Message:
     """The message in a datagram.

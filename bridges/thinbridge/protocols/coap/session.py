@@ -22,6 +22,7 @@ from thinbridge.protocols.base import (
     Session,
     peer_text,
 )
+from thinbridge.protocols.coap import discovery
 from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection, uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
@@ -112,6 +113,9 @@ class CoAPSession(Session):
             return
         try:
             request = self._read(message, data, now)
+            asks_what_there_is = request.subject == discovery.PATH and discovery.asked(
+                request, self._protocol.resources
+            )
         except Refused as refused:
             reply = self._refuse(message, refused)
             if isinstance(refused, TurnedAway):
@@ -121,6 +125,9 @@ class CoAPSession(Session):
         entry = self._open[exchange] = Entry(exchange, message, request, digest, now, self._settings.ack_delay)
         self._memory.add(entry)
         self.busy = True
+        if asks_what_there_is:
+            self.answer(exchange, discovery.answer(self._protocol.resources, message.all(Option.URI_QUERY)), now)
+            return
         self._events.append(
             Inbound(
                 exchange,
