@@ -2,17 +2,27 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
+
+NPM = Path("/usr/local/lib/thinbridge-peers/node_modules")
+"""Where `make peers` puts what comes from npm."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test that needs an outside program says so where it is missing; in CI that is a failure, never a skip."""
     for mark in item.iter_markers("peer"):
-        missing = [name for name in mark.args if shutil.which(name) is None]
+        missing = [name for name in mark.args if not _is_there(name)]
         if not missing:
             continue
         reason = f"needs {', '.join(missing)} (install the peers: make peers)"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+def _is_there(name: str) -> bool:
+    """A program, or `npm:` and a package."""
+    kind, colon, package = name.partition(":")
+    return (NPM / package).is_dir() if colon else shutil.which(kind) is not None

@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs the independent peers of the interop tests from Debian's packages; needs root. Starts nothing.
+# Installs the independent peers of the interop tests: Debian's packages, and npm's `coap`; needs root. Starts nothing.
 set -eu
 packages="libcoap3-bin mosquitto-clients netcat-openbsd tftp-hpa curl"
+command -v npm >/dev/null || packages="$packages nodejs npm"
 if [ "$(id -u)" -ne 0 ]; then
-  echo "error: not root: run  sudo apt-get install --no-install-recommends $packages" >&2
+  echo "error: not root: run  sudo $0" >&2
   exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends $packages >/dev/null
+npm install --silent --no-audit --no-fund --ignore-scripts --prefix /usr/local/lib/thinbridge-peers coap@1.5.0 >/dev/null

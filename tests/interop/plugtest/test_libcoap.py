@@ -1,0 +1,80 @@
+"""libcoap's client against the plugtest function: every option that it can send, and loss that it makes itself."""
+
+import pytest
+from tests.interop.dev import Dev
+from tests.interop.plugtest.clients import libcoap
+
+pytestmark = pytest.mark.peer("coap-client-notls")
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "printed"),
+    [
+        ("/test", [], "GET /test"),
+        ("/test", ["-N"], "GET /test"),
+        ("/test", ["-T", ""], "GET /test"),
+        ("/test", ["-T", "8 octets"], "GET /test"),
+        ("/test", ["-m", "put", "-e", "12345"], "5 bytes"),
+        ("/test", ["-m", "put", "-e", "12345", "-t", "text/plain", "-N"], "5 bytes"),
+        ("/test", ["-m", "post", "-e", "x"], ""),
+        ("/test", ["-m", "delete"], ""),
+        ("/separate", [], "GET /separate"),
+        ("/separate", ["-N"], "GET /separate"),
+        ("/seg1/seg2/seg3", [], "GET /seg1/seg2/seg3"),
+        ("/query?first=1&second=2&third=3", [], "GET /query?first=1&second=2&third=3"),
+        ("/multi-format", ["-A", "xml"], "<text>xml</text>"),
+        ("/multi-format", ["-A", "50"], '{"text": "json"}'),
+        ("/multi-format", ["-A", "47"], "4.06 text/plain, application/xml or application/json"),
+        ("/nothing", [], "4.04 no such resource"),
+        ("/link1", ["-m", "put", "-e", "x"], "4.05 no such method"),
+        ("/test", ["-O", "65001,0x01"], "4.02 critical option 65001"),
+        ("/test", ["-O", "65000,0x01"], "GET /test"),
+        ("/test", ["-O", "16,0x10"], "GET /test"),  # Hop-Limit
+        ("/test", ["-O", "28,0x"], "GET /test"),  # Size2: how large is it?
+        ("/test", ["-O", "292,0x0102"], "GET /test"),  # Request-Tag
+        ("/test", ["-w"], "GET /test\n"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else None,
+)
+def test_one_request(path: str, arguments: list[str], printed: str, server: Dev) -> None:
+    assert libcoap(server.port("coap"), path, *arguments).rstrip("\n") == printed.rstrip("\n")
+
+
+def test_a_host_by_name(server: Dev) -> None:
+    """It sends Uri-Host, and Uri-Port, since both differ from what the socket says."""
+    assert libcoap(0, f"coap://localhost:{server.port('coap')}/test") == "GET /test\n"
+
+
+def test_a_proxy_is_what_this_is_not(server: Dev) -> None:
+    port = server.port("coap")
+    said = libcoap(0, "coap://example.invalid/test", "-P", f"coap://127.0.0.1:{port}")
+    assert said.startswith("5.05"), said
+
+
+def test_conditions(server: Dev) -> None:
+    port = server.port("coap")
+    libcoap(port, "/create1", "-m", "delete")
+    once = ["-m", "put", "-e", "new", "-O", "5,0x"]
+    assert libcoap(port, "/create1", *once) == ""
+    assert libcoap(port, "/create1", *once).startswith("4.12")
+    assert libcoap(port, "/create1", "-m", "put", "-e", "newer", "-O", "1,0x00").startswith("4.12")
+    assert libcoap(port, "/create1") == "new\n"
+
+
+def test_a_response_that_is_not_wanted(server: Dev) -> None:
+    """No-Response (RFC 7967): of success (2) nothing is heard but the ACK, of an error (24) nothing either."""
+    port = server.port("coap")
+    assert libcoap(port, "/test", "-B", "2", "-m", "put", "-e", "x", "-N", "-O", "258,0x02") == ""
+    assert libcoap(port, "/nothing", "-O", "258,0x02").startswith("4.04")
+
+
+def test_the_same_again(server: Dev) -> None:
+    said = libcoap(server.port("coap"), "/test", "-G", "2")
+    assert said.count("GET /test") == 2
+
+
+@pytest.mark.parametrize("path", ["/test", "/separate"])
+@pytest.mark.parametrize("lost", ["1", "2", "30%"])
+def test_loss(path: str, lost: str, server: Dev) -> None:
+    """The client fails to send these datagrams of its own: requests, and ACKs of separate responses."""
+    assert libcoap(server.port("coap"), path, "-l", lost) == f"GET {path}\n"
