@@ -16,7 +16,14 @@ SEPARATE = 0.9
 def server() -> Iterator[Dev]:
     """It runs, and its function is awake."""
     listen = [f"coap://127.0.0.1:0?ack_delay={ACK_DELAY}"]
-    flags = ["--idle", "300", "--drain", "1"]  # clients that are gone acknowledge nothing
+    flags = [
+        "--config",
+        f"{FUNCTION}/bridge.yaml",
+        "--idle",
+        "300",
+        "--drain",
+        "1",
+    ]  # clients that are gone acknowledge nothing
     with dev(FUNCTION, *flags, listen=listen, PLUGTEST_SEPARATE=str(SEPARATE)) as running:
         with Device(running.port("coap")) as first:
             request = first.request("GET", "/test")

@@ -106,6 +106,11 @@ class Device:
         self.send(request)
         return self.answer(request)
 
+    def fetch(self, target: str, size: int | None = None) -> Message:
+        """A GET and all of its blocks, of `size` or of the server's choice, as one response (RFC 7959 §2.4)."""
+        response = self.ask("GET", target)
+        return response
+
     def answer(self, request: Message) -> Message:
         """The piggybacked response of a CON, the NON of a NON."""
         response = self.hear()
