@@ -45,7 +45,7 @@ PEER: Final = "peer"
 COAP_ATTRIBUTES: Final = (
     "coapmethod", "coapquery", "coapformat", "coapaccept", "coapacceptformat",
     "coaphost", "coapport", "coaphoplimit",
-    "coapifmatch", "coapifnonematch", "coapobserve",
+    "coapifmatch", "coapifnonematch", "coapobserve", "coaprange",
 )  # fmt: skip
 MQTT_ATTRIBUTES: Final = ("mqttqos", "mqttretain", "mqttdup", "mqttuserprops")
 

@@ -160,7 +160,7 @@ def test_a_coap_device_gets_a_code(capsys: pytest.CaptureFixture[str], method: s
         ("mqtt", "not_subscribed", "answer dropped: not_subscribed"),
         ("mqtt", "outbound_too_large", "answer dropped: outbound_too_large"),
         ("udp", "amplification", "answer dropped: amplification"),
-        ("coap", "reply_too_large", "5.00 answer dropped: reply_too_large"),
+        ("coap", "range_invalid", "5.02 answer dropped: range_invalid"),
         ("coap", "no_response", "answer dropped: no_response"),
         ("coap", "reply_invalid", "2.04 on, dropped in part: reply_invalid"),
         ("coap", "no_route", "2.04 on"),

@@ -1,12 +1,11 @@
 """What a device gets of an answer, in words: its protocol's own word for it, and what was dropped on the way."""
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from thinbridge.protocols.base import Endpoint, Inbound, Outcome, Reply
-from thinbridge.protocols.coap.codes import INTERNAL_SERVER_ERROR, METHODS, dotted
+from thinbridge.protocols.coap.codes import BAD_GATEWAY, METHODS, dotted
 from thinbridge.protocols.coap.request import Request
 from thinbridge.protocols.coap.response import respond
 from thinbridge.protocols.mqtt import reasons
@@ -28,13 +27,14 @@ INVALID: Final = "reply_invalid"
 """The counter of steering that can't be said in the protocol: the answer goes out without it."""
 UNSENT: Final = "no_response"
 """The counter of answers of which the device wanted nothing, not even the code."""
+UNUSABLE: Final = "range_invalid"
+"""The counter of answers that are not the part of a representation that was asked for."""
 LOST: Final = (
     *("not_subscribed", "outbound_busy", "outbound_too_large"),
-    *("reply_too_large", "amplification", UNSENT),
+    *("reply_too_large", "amplification", UNUSABLE, UNSENT),
 )
 """The counters of answers whose data no device got."""
 _NUMBERS: Final = {name: number for number, name in METHODS.items()}
-_NO_LIMIT: Final = sys.maxsize
 
 
 class Drops:
@@ -105,9 +105,9 @@ def _code(endpoint: Endpoint, inbound: Inbound, reply: Reply, drops: Sequence[st
     method = _NUMBERS.get(inbound.attributes.get("coapmethod", ""))
     if endpoint.protocol != "coap" or method is None or reply.outcome is Outcome.PENDING or UNSENT in drops:
         return ""
-    if "reply_too_large" in drops:
-        return dotted(INTERNAL_SERVER_ERROR)
-    return dotted(respond(Request(method, {}), reply, _NO_LIMIT, Counter())[0])
+    if UNUSABLE in drops:
+        return dotted(BAD_GATEWAY)
+    return dotted(respond(Request(method, (), {}), reply, Counter())[0])
 
 
 def payload(data: bytes) -> str:

@@ -5,6 +5,9 @@
     codec.py             messages as bytes
     request.py           what a request says → the event's attributes
     response.py          a reply → code, options, payload
+    blockwise.py         one block of a body (RFC 7959)
+    uploads.py           bodies of requests, until they are complete
+    representations.py   responses in blocks, kept while devices fetch them
     discovery.py         what there is: /.well-known/core (RFC 6690)
     memory.py            what is remembered, so that a repeat is not delivered again
     outgoing.py          separate responses until they are acknowledged
@@ -27,8 +30,10 @@ from thinbridge.protocols.coap.codes import EMPTY, Type
 from thinbridge.protocols.coap.echo import Echo
 from thinbridge.protocols.coap.memory import NON_LIFETIME, Shared
 from thinbridge.protocols.coap.overload import Proven, Rate
+from thinbridge.protocols.coap.representations import Representations
 from thinbridge.protocols.coap.response import BUSY
 from thinbridge.protocols.coap.session import CoAPSession
+from thinbridge.protocols.coap.uploads import Room
 
 __all__ = ["CoAP", "CoAPSession", "CoAPSettings"]
 
@@ -46,7 +51,8 @@ class CoAPSettings:
     """Seconds that a CON may wait for its answer before its empty ACK. A device repeats after 2 s at the earliest (RFC
     7252 §4.8), which leaves as much for the network; an answer within it saves both sides a message."""
     max_payload: int = 1024
-    """Bytes of a response's payload: what RFC 7252 §4.6 assumes to cross every network in one datagram."""
+    """Bytes of a response's payload, 16 at least: what RFC 7252 §4.6 assumes to cross every network in one datagram. A
+    longer one goes in blocks of the largest size within it, and requests are asked for such blocks, too."""
     max_message: int = 65507
     """Bytes of a request: all that fits into a datagram. More than RFC 7252 §4.6 assumes (1152), since what has arrived
     has crossed the network already; a longer one gets 4.13."""
@@ -66,6 +72,23 @@ class CoAPSettings:
     it each peer forgets its own oldest for a new one."""
     replies_in_all: int = 64 << 20
     """Bytes of responses kept for repeats, of all peers together. Past it each peer keeps its last one only."""
+    max_upload: int = 1 << 20
+    """Bytes of a request's body that comes in blocks; a longer one gets 4.13. Logs and pictures of devices fit; sinks
+    that take an event of a megabyte are common, of ten they are not."""
+    uploads: int = 4
+    """Bodies of one peer that are incomplete at a time; the one that is silent for longest makes room for another. A
+    device sends one, a gateway some side by side."""
+    uploads_in_all: int = 64 << 20
+    """Bytes of incomplete bodies, of all peers together, with what Size1 says is still to come. One that finds no room
+    gets 5.03 with Max-Age at its first block. 64 of the largest, or thousands of what devices usually send."""
+    downloads: int = 8
+    """Responses in blocks of one peer that are known at a time; of the one that was not asked for for longest, the
+    function is asked anew when a ninth comes."""
+    downloads_in_all: int = 64 << 20
+    """Bytes of responses that are fetched in blocks, of all peers together, equal ones once: some firmware images. Past
+    it the one goes that was not asked for for longest, and the function is asked anew for its later blocks."""
+    transfer_idle: float = 247.0
+    """Seconds of silence after which a transfer is forgotten: when the last block's message is (RFC 7252 §4.8.2)."""
     rate: float = 265.0
     """Messages a second of one peer that are delivered; more get 4.29 with Max-Age, NONs nothing. 65,536 Message IDs in
     247 s: a device that sends faster uses one again too early (RFC 7252 §4.4). 0: as many as it sends."""
@@ -87,6 +110,8 @@ class CoAPSettings:
                 raise SettingsError(field.name, value, "a number above 0")
         if self.freshness > NON_LIFETIME:
             raise SettingsError("freshness", self.freshness, f"at most {NON_LIFETIME:g} seconds")
+        if self.max_payload < 16:
+            raise SettingsError("max_payload", self.max_payload, "16 or more: the smallest block (RFC 7959 §2.2)")
 
 
 class CoAP(Protocol):
@@ -104,6 +129,8 @@ class CoAP(Protocol):
     def __init__(self, settings: CoAPSettings, entropy: Entropy, name: str = "") -> None:
         super().__init__(settings, entropy, name)
         self.shared = Shared(settings.remembered_in_all, settings.replies_in_all)
+        self.room = Room(settings.uploads_in_all, entropy, self.counters)
+        self.representations = Representations(settings.downloads_in_all, self.counters)
         self.rate = Rate(settings.rate, settings.burst)
         self.echo = Echo(entropy, settings.freshness)
         self._challenged: dict[tuple[Hashable, int], None] = {}  # in order; hashes of datagrams, nothing else of them

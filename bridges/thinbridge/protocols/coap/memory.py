@@ -1,9 +1,10 @@
 """What is remembered of requests, so that a repeat is answered and not delivered (RFC 7252 §4.5). Bounded.
 
 Each session has a `Memory`; all of an endpoint count together in one `Shared`. When there is too much, those go first
-that were turned away, then the oldest *answered* request, first its stored reply, then its key: a request that waits
-for its answer is never forgotten for a new one, and a new one is never refused for lack of memory. Past a bound that is
-shared each peer pays with its own oldest, so that none can push out what another needs.
+that were not delivered (turned away, or one block of many), then the oldest *answered* request, first its stored reply,
+then its key: a request that waits for its answer is never forgotten for a new one, and a new one is never refused for
+lack of memory. Past a bound that is shared each peer pays with its own oldest, so that none can push out what another
+needs.
 """
 
 from collections import Counter
@@ -75,9 +76,9 @@ class Memory:
         "_counters",
         "_max_entries",
         "_max_replies",
+        "_noted",
         "_shared",
         "_stored",
-        "_turned_away",
     )
 
     def __init__(self, shared: Shared, entries: int, replies: int, counters: Counter[str]) -> None:
@@ -88,7 +89,7 @@ class Memory:
         # Lists, not deques: taking the first of some hundred costs nothing, and an empty deque has 600 bytes.
         self._arrived: list[Entry] = []  # all that were taken, in order
         self._stored: list[Entry] = []  # with a reply, in order of answer
-        self._turned_away: list[Entry] = []  # all others, in order
+        self._noted: list[Entry] = []  # all others, in order
 
     def known(self, mid: int, digest: int, now: float) -> Entry | None:
         """The request that a message repeats; None: it is new."""
@@ -106,28 +107,28 @@ class Memory:
         self._by_mid[entry.mid] = entry
         self._shared.entries += 1
 
-    def turn_away(self, entry: Entry, reply: bytes) -> None:
-        """Remember one that was not taken, if nothing else needs the room: a copy hears the same (§4.5)."""
+    def note(self, entry: Entry, reply: bytes) -> None:
+        """Remember one that was not delivered, if nothing else needs the room: a copy hears the same (§4.5)."""
         if self._full():
-            if not self._turned_away:
+            if not self._noted:
                 return
             self._make_room()
         entry.reply = reply
-        self._turned_away.append(entry)
+        self._noted.append(entry)
         self._by_mid[entry.mid] = entry
         self._shared.entries += 1
         self._shared.octets += len(reply)
 
     def _full(self) -> bool:
         shared = self._shared
-        entries = len(self._arrived) + len(self._turned_away)
+        entries = len(self._arrived) + len(self._noted)
         return entries >= self._max_entries or shared.entries >= shared.max_entries
 
     def _make_room(self) -> None:
-        """The oldest that was turned away goes, else the oldest that is answered; those that wait are few
+        """The oldest that was not delivered goes, else the oldest that is answered; those that wait are few
         (`open_exchanges`)."""
-        if self._turned_away:
-            self._forget(self._turned_away.pop(0))
+        if self._noted:
+            self._forget(self._noted.pop(0))
             self._counters["forgotten"] += 1
             return
         for index, entry in enumerate(self._arrived):
@@ -159,7 +160,7 @@ class Memory:
 
     def due(self) -> float | None:
         """When the oldest is forgotten; None: nothing is remembered."""
-        oldest = self._arrived or self._turned_away
+        oldest = self._arrived or self._noted
         return oldest[0].expires if oldest else None
 
     def expire(self, now: float) -> list[Entry]:
@@ -172,14 +173,14 @@ class Memory:
                 unanswered.append(entry)
         while self._stored and not self._stored[0].reply:
             self._stored.pop(0)
-        while self._turned_away and self._turned_away[0].expires <= now:
-            self._forget(self._turned_away.pop(0))
+        while self._noted and self._noted[0].expires <= now:
+            self._forget(self._noted.pop(0))
         return unanswered
 
     def clear(self) -> None:
         """Forget everything."""
-        for entry in (*self._arrived, *self._turned_away):
+        for entry in (*self._arrived, *self._noted):
             self._forget(entry)
         self._arrived.clear()
         self._stored.clear()
-        self._turned_away.clear()
+        self._noted.clear()

@@ -9,6 +9,7 @@ from typing import Final
 from unicodedata import category
 from urllib.parse import quote
 
+from thinbridge.protocols.coap.blockwise import RESERVED, Block, parse
 from thinbridge.protocols.coap.codec import Message, OptionValue, from_uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
@@ -20,8 +21,6 @@ from thinbridge.protocols.coap.codes import (
     METHODS,
     PROXYING_NOT_SUPPORTED,
     REPEATABLE,
-    REQUEST_ENTITY_INCOMPLETE,
-    REQUEST_ENTITY_TOO_LARGE,
     Option,
 )
 from thinbridge.protocols.coap.content_formats import MEDIA_TYPES
@@ -64,16 +63,20 @@ class Request:
         "accept",
         "attributes",
         "block1",
+        "block2",
         "content_type",
         "etags",
         "method",
         "no_response",
-        "room",
+        "options",
+        "size1",
+        "size2",
         "subject",
     )
 
-    def __init__(self, method: int, attributes: dict[str, str]) -> None:
+    def __init__(self, method: int, options: Sequence[OptionValue], attributes: dict[str, str]) -> None:
         self.method = method
+        self.options = options
         self.subject: str | None = None
         self.attributes = attributes
         self.content_type: str | None = None
@@ -83,10 +86,14 @@ class Request:
         """The request's ETags: one of them in the answer makes it 2.03 (RFC 7252 §5.10.6.2)."""
         self.no_response = 0
         """Classes of response that the device does not want (RFC 7967 §2.1)."""
-        self.block1: bytes | None = None
-        """Its Block1 option, to be said back."""
-        self.room: int | None = None
-        """Bytes of payload that the device asks for at most (RFC 7959 §2.4: early negotiation)."""
+        self.block1: Block | None = None
+        """The part of a body that it is, to be said back (RFC 7959 §2.3)."""
+        self.block2: Block | None = None
+        """The part of the response that it asks for; only its size counts where `num` is 0: early negotiation."""
+        self.size1: int | None = None
+        """Bytes that its body is said to have (RFC 7959 §4)."""
+        self.size2 = False
+        """It asks how many bytes the response has."""
 
 
 def read(message: Message, peer: str) -> Request:
@@ -99,7 +106,7 @@ def read(message: Message, peer: str) -> Request:
     if method is None:
         raise _refused(METHOD_NOT_ALLOWED, "unknown method", "method")
     attributes = {"coapmethod": method, "peer": peer}
-    request = Request(message.code, attributes)
+    request = Request(message.code, message.options, attributes)
     path: list[str] = []
     query: list[str] = []
     previous = -1
@@ -156,29 +163,29 @@ def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
         if value == b"\0":
             raise _refused(BAD_REQUEST, "Hop-Limit is 0", "hop_limit")  # RFC 8768 §3: from 1 to 255
         attributes["coaphoplimit"] = str(value[0])
+    elif number == Option.SIZE1:
+        request.size1 = from_uint(value)
+    elif number == Option.SIZE2:
+        request.size2 = True
     elif number in (Option.PROXY_URI, Option.PROXY_SCHEME):
         raise _refused(PROXYING_NOT_SUPPORTED, "this is no proxy", "proxy")
-    # Size1, Size2, Echo, Request-Tag: understood, and nothing to do
+    # Echo, Request-Tag: understood, and nothing to do here
 
 
 def _block(request: Request, number: int, value: bytes) -> None:
-    """Blockwise transfers of one block only: the whole message (RFC 7959 §2.2)."""
-    block = from_uint(value)
-    num, more, size = block >> 4, block >> 3 & 1, block & 7
-    if size == 7:
+    """A part of a body, of the request's or of the response's (RFC 7959 §2.1)."""
+    block = parse(value)
+    if block.szx == RESERVED:
         raise _refused(BAD_REQUEST, "reserved block size", "block")  # RFC 7959 §2.2
-    if number == Option.BLOCK2:
-        if num:
-            raise _refused(BAD_REQUEST, "no such block: blockwise responses are not supported", "block2")
-        request.room = 16 << size
-    elif more:
-        raise _refused(
-            REQUEST_ENTITY_TOO_LARGE, "send it in one message: blockwise requests are not supported", "block1"
-        )
-    elif num:
-        raise _refused(REQUEST_ENTITY_INCOMPLETE, "blocks are missing", "block1")
-    else:
-        request.block1 = value
+    if number == Option.BLOCK1:
+        request.block1 = block
+        if request.block2 is not None and request.block2.num:
+            raise _refused(BAD_REQUEST, "a later block of a response to a body that is not complete", "block")
+        return
+    request.block2 = block
+    if block.num:
+        request.attributes["coaprange"] = f"bytes={block.start}-{block.start + block.size - 1}"
+        request.attributes.pop("coapobserve", None)  # RFC 7959 §2.6: the first block registers
 
 
 @lru_cache(4096)

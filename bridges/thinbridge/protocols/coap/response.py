@@ -46,26 +46,17 @@ BUSY: Final[Response] = (SERVICE_UNAVAILABLE, ((Option.MAX_AGE, b"\1"),), b"")
 """5.03: not taken, for reasons that may be over in a second: other requests are open, this bridge is about to end."""
 
 
-def respond(request: Request, reply: Reply, max_payload: int, counters: Counter[str]) -> Response:
-    """The response that a reply is for a request.
+def respond(request: Request, reply: Reply, counters: Counter[str]) -> Response:
+    """The response that a reply is for a request, whole, however long it is.
 
     Args:
         request: what was asked.
         reply: any outcome but `PENDING`.
-        max_payload: bytes that a response may carry.
-        counters: where `reply_too_large` and `reply_invalid` (steering that can't be said in CoAP) are counted.
+        counters: where `reply_invalid` is counted: steering that can't be said in CoAP.
     """
-    response = _response(request, reply, max_payload, counters)
-    if request.block1 is None:
-        return response
-    code, options, payload = response
-    return code, sorted([*options, (Option.BLOCK1, request.block1)], key=number_of), payload  # RFC 7959 §2.3: said back
-
-
-def _response(request: Request, reply: Reply, max_payload: int, counters: Counter[str]) -> Response:
     outcome = reply.outcome
     if outcome is Outcome.ACCEPTED or (outcome is Outcome.REFUSED and reply.is_event):
-        return _content(request, reply, max_payload, counters)
+        return _content(request, reply, counters)
     if outcome is Outcome.REFUSED:
         return STATUS.get(reply.status, BAD_REQUEST), [], _diagnostic(reply.data)
     if outcome is Outcome.OVERLOADED:
@@ -82,7 +73,7 @@ def _seconds(seconds: float) -> OptionValue:
     return Option.MAX_AGE, uint(ceil(max(0.0, min(seconds, MAX_AGE_LIMIT))))
 
 
-def _content(request: Request, reply: Reply, max_payload: int, counters: Counter[str]) -> Response:
+def _content(request: Request, reply: Reply, counters: Counter[str]) -> Response:
     """The function's own answer."""
     attributes, payload = reply.attributes, reply.data
     etag = _etag(attributes, counters) if attributes else None
@@ -92,9 +83,6 @@ def _content(request: Request, reply: Reply, max_payload: int, counters: Counter
             number = CONTENT  # a 2.03 without an ETag says nothing (RFC 7252 §5.9.1.3)
     elif number == VALID or (number == CONTENT and etag in request.etags):
         number, payload = VALID, b""  # the device has it already
-    if len(payload) > max_payload or (request.room is not None and len(payload) > request.room):
-        counters["reply_too_large"] += 1
-        return INTERNAL_SERVER_ERROR, [], b"the reply's %d bytes need blockwise transfer" % len(payload)
     media_type = _format(reply, counters) if payload else None
     if payload and request.accept is not None and request.accept != media_type and number >> 5 == 2:
         counters["not_acceptable"] += 1  # RFC 7252 §5.10.4: what the device can't read is no success

@@ -5,6 +5,8 @@ empty ACK and, later, one separate response that is retransmitted until it is ac
 """
 
 from collections.abc import Hashable, Sequence
+from hashlib import blake2b
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from thinbridge import contract
@@ -23,19 +25,15 @@ from thinbridge.protocols.base import (
     peer_text,
 )
 from thinbridge.protocols.coap import discovery
-from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection, uint
-from thinbridge.protocols.coap.codes import (
-    BAD_OPTION,
-    EMPTY,
-    GATEWAY_TIMEOUT,
-    REQUEST_ENTITY_TOO_LARGE,
-    Option,
-    Type,
-)
+from thinbridge.protocols.coap.blockwise import Block, exponent, operation
+from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection
+from thinbridge.protocols.coap.codes import BAD_OPTION, CONTINUE, EMPTY, GATEWAY_TIMEOUT, Option, Type
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, LIFETIMES, Entry, Memory
 from thinbridge.protocols.coap.outgoing import Outgoing
+from thinbridge.protocols.coap.representations import Downloads, check
 from thinbridge.protocols.coap.request import Refused, Request, Response, TurnedAway, read
-from thinbridge.protocols.coap.response import BUSY, respond
+from thinbridge.protocols.coap.response import BUSY, number_of, respond
+from thinbridge.protocols.coap.uploads import Uploads, too_large
 
 if TYPE_CHECKING:
     from thinbridge.protocols.coap import CoAP
@@ -57,6 +55,7 @@ class CoAPSession(Session):
         self._protocol = protocol
         self._counters = protocol.counters
         self._settings = protocol.settings
+        self._szx = exponent(protocol.settings.max_payload)
         self._path = path
         who = f"{path.identity.kind}:{path.identity.name}" if path.identity else self.peer
         self._who = f"{len(who)} {who} ".encode()
@@ -67,6 +66,8 @@ class CoAPSession(Session):
         self._charge = protocol.rate.charge
         self._paid = 0.0
         """Until when its messages are paid for, by the endpoint's `rate`."""
+        self._uploads: Uploads | None = None  # until a body comes in blocks; most devices never send one
+        self._downloads: Downloads | None = None  # until a response has several blocks
         self._sweep = now + EXCHANGE_LIFETIME
         """When to look for what can be forgotten: the memory's oldest, or the session."""
         self._asked: tuple[int, Sequence[OptionValue]] = EMPTY, ()
@@ -111,55 +112,94 @@ class CoAPSession(Session):
         if challenge is not None:
             self._send(challenge)
             return
+        if self._downloads is not None:
+            response = self._downloads.later(message, now)
+            if response is not None:
+                self._reply(message, response)  # a repeat is served as the first one was: nothing to remember
+                return
         try:
             request = self._read(message, data, now)
-            asks_what_there_is = request.subject == discovery.PATH and discovery.asked(
-                request, self._protocol.resources
-            )
+            known_here = request.subject == discovery.PATH and discovery.asked(request, self._protocol.resources)
+            body = self._body(message, request, now)
         except Refused as refused:
             reply = self._refuse(message, refused)
-            if isinstance(refused, TurnedAway):
-                self._memory.turn_away(Entry(0, message, None, digest, now, 0.0), reply)
+            # When a copy of it comes there may be room, and its device was told 5.03; or another body may be open.
+            if isinstance(refused, TurnedAway) or message.get(Option.BLOCK1) is not None:
+                self._memory.note(Entry(0, message, None, digest, now, 0.0), reply)
+            return
+        if isinstance(body, tuple):
+            self._memory.note(Entry(0, message, None, digest, now, 0.0), self._reply(message, body))
             return
         self._exchanges = exchange = self._exchanges + 1
         entry = self._open[exchange] = Entry(exchange, message, request, digest, now, self._settings.ack_delay)
         self._memory.add(entry)
         self.busy = True
-        if asks_what_there_is:
+        if known_here:
             self.answer(exchange, discovery.answer(self._protocol.resources, message.all(Option.URI_QUERY)), now)
-            return
+        else:
+            self._report(message, request, body, data)
+
+    def _body(self, message: Message, request: Request, now: float) -> bytes | Response:
+        """The request's body, if it is all here; else what asks for the rest of it.
+
+        Raises:
+            Refused: the blocks don't fit together, or there is no room.
+        """
+        block = request.block1
+        if block is None:
+            check(request, message.payload)
+            self._admit(now)
+            return message.payload
+        if not block.more:
+            self._admit(now)
+        if self._uploads is None:
+            settings = self._settings
+            self._uploads = Uploads(
+                self._protocol.room, settings.uploads, settings.max_upload, self._szx, settings.transfer_idle
+            )
+        key = operation(message.code, message.options)
+        return self._uploads.take(key, block, message.payload, request.size1, now)
+
+    def _admit(self, now: float) -> None:
+        """See that one more may be delivered.
+
+        Raises:
+            Refused: with 4.29 or 5.03.
+        """
+        if len(self._open) + len(self._outgoing.open) >= self._settings.open_exchanges:
+            raise TurnedAway(BUSY, "exchanges_full")  # an answer that is not acknowledged counts: it is kept, too
+        self._paid = self._charge(self._paid, now)
+
+    def _report(self, message: Message, request: Request, body: bytes, data: bytes) -> None:
+        key = self._who + data  # a retransmission is the same, byte for byte (§4.2)
+        if request.block1 is not None and request.block1.num:
+            key += blake2b(body, digest_size=16).digest()  # the last blocks of two bodies may be the same
         self._events.append(
             Inbound(
-                exchange,
+                self._exchanges,
                 contract.COAP_REQUEST,
                 request.subject,
                 request.attributes,
                 request.content_type,
-                message.payload,
-                self._who + data,  # a retransmission is the same, byte for byte (§4.2)
+                body,
+                key,
                 LIFETIMES[message.type],
             )
         )
 
     def _read(self, message: Message, data: bytes, now: float) -> Request:
-        """The request, if there is room for it.
+        """What the request says.
 
         Raises:
-            Refused: with 4.01, 4.13, 4.29 or 5.03, or as `read` says.
+            Refused: with 4.01, 4.13 or 5.03, or as `read` says.
         """
         settings = self._settings
-        limit = settings.max_message
-        if len(data) > limit:
-            raise Refused(
-                (REQUEST_ENTITY_TOO_LARGE, [(Option.SIZE1, uint(limit))], b"too long for one message"), "too_large"
-            )
+        if len(data) > settings.max_message:  # in blocks there would be more room (RFC 7959 §2.9.3)
+            raise too_large(settings.max_upload, [(Option.BLOCK1, Block(0, False, self._szx).encode())])
         if self._draining:
             raise TurnedAway(BUSY, "draining")
-        if len(self._open) + len(self._outgoing.open) >= settings.open_exchanges:
-            raise TurnedAway(BUSY, "exchanges_full")  # an answer that is not acknowledged counts: it is kept, too
         if settings.freshness:
             self._protocol.echo.check(message, self._path.peer, now)
-        self._paid = self._charge(self._paid, now)
         asked = message.code, message.options
         if asked == self._asked:  # most devices ask for the same again and again
             return self._reading
@@ -172,18 +212,23 @@ class CoAPSession(Session):
         """Answer at once; what was said. A request that can't be processed needs no memory for its repeats: each is
         refused as the first one was."""
         self._counters[refused.counter] += 1
-        turned_away = isinstance(refused, TurnedAway) and message.type == Type.NON
-        reply = b"" if turned_away else self._refusal(message, refused.response)
+        if isinstance(refused, TurnedAway) and message.type == Type.NON:
+            return b""
+        return self._reply(message, refused.response)
+
+    def _reply(self, message: Message, response: Response) -> bytes:
+        """Answer at once, and say with what."""
+        reply = self._composed(message, response)
         if reply:
             self._send(reply)
         return reply
 
-    def _refusal(self, message: Message, response: Response) -> bytes:
+    def _composed(self, message: Message, response: Response) -> bytes:
         code, options, payload = response
         no_response = message.get(Option.NO_RESPONSE)
         if code == BAD_OPTION and message.type == Type.NON:
             return empty(Type.RST, message.mid)  # §5.4.1: rejected, not answered
-        if no_response is not None and _unwanted(code, from_uint(no_response)):
+        if no_response is not None and code != CONTINUE and _unwanted(code, from_uint(no_response)):
             return empty(Type.ACK, message.mid) if message.type == Type.CON else b""
         if message.type == Type.CON:
             return compose(Type.ACK, code, message.mid, message.token, options, payload)
@@ -217,13 +262,45 @@ class CoAPSession(Session):
             return False
         request, entry.request = entry.request, None
         assert request is not None, "what is open has its request"
-        response = respond(request, reply, self._settings.max_payload, self._counters)
+        response = respond(request, reply, self._counters)
         if request.no_response and _unwanted(response[0], request.no_response):
             self._suppress(entry)
         else:
-            self._respond(entry, response, now)
+            part = reply.attributes.get("contentrange", "") if reply.status == 206 else None
+            self._respond(entry, self.fitted(request, response, now, part), now)
         self._see_busy()
         return True
+
+    def fitted(self, request: Request, response: Response, now: float, part: str | None = None) -> Response:
+        """A response as it can be sent: in blocks if it is too long, or if that was asked for.
+
+        Args:
+            request: what it answers.
+            response: all of it.
+            now: monotonic seconds.
+            part: the Content-Range of a 206: what the response has of the whole.
+        """
+        if (
+            len(response[2]) > self._settings.max_payload
+            or request.block2 is not None
+            or request.size2
+            or part is not None
+        ):
+            if self._downloads is None:
+                settings = self._settings
+                self._downloads = Downloads(
+                    self._protocol.representations,
+                    settings.downloads,
+                    self._szx,
+                    settings.transfer_idle,
+                    self._counters,
+                )
+            response = self._downloads.first(request, response, now, part)
+        if request.block1 is None:
+            return response
+        code, options, payload = response
+        said = (Option.BLOCK1, request.block1.encode())
+        return code, sorted([*options, said], key=number_of), payload  # RFC 7959 §2.3
 
     def _respond(self, entry: Entry, response: Response, now: float) -> None:
         code, options, payload = response
@@ -294,6 +371,15 @@ class CoAPSession(Session):
                 break
         if self._outgoing.open and (due := self._outgoing.due()) < when:
             when = due
+        return min(when, self._transfers_due())
+
+    def _transfers_due(self) -> float:
+        """When a transfer is to be forgotten."""
+        when = inf
+        if self._uploads is not None:
+            when = self._uploads.due()
+        if self._downloads is not None:
+            when = min(when, self._downloads.due())
         return when
 
     def handle_timer(self, now: float) -> None:
@@ -302,6 +388,10 @@ class CoAPSession(Session):
             if not entry.acknowledged and entry.due <= now:
                 self._acknowledge(entry)
         self._send_all(self._outgoing.handle_timer(now))
+        if self._uploads is not None:
+            self._uploads.expire(now)
+        if self._downloads is not None:
+            self._downloads.expire(now)
         if self._sweep <= now:
             self._forget(now)
         self._see_busy()
@@ -311,10 +401,10 @@ class CoAPSession(Session):
             del self._open[entry.exchange]
             self._counters["expired"] += 1  # nobody answered it
         due = self._memory.due()
-        if due is not None:
-            self._sweep = due
-        elif self._outgoing.open:
-            self._sweep = now + EXCHANGE_LIFETIME  # they are given up before that
+        if due is None:
+            due = min(self._transfers_due(), now + EXCHANGE_LIFETIME if self._outgoing.open else inf)
+        if due < inf:
+            self._sweep = due  # what is not acknowledged is given up before that
         else:
             self._nothing_left(now)
 
@@ -324,6 +414,9 @@ class CoAPSession(Session):
 
     def _end(self) -> None:
         self._memory.clear()
+        for transfers in (self._uploads, self._downloads):
+            if transfers is not None:
+                transfers.clear()
         self._protocol.proven.discard(self._key)
         self.closed = True
 

@@ -97,6 +97,12 @@ def test_no_room() -> None:
     assert bench.send(bytes.fromhex("60001234")) == []
 
 
+def test_a_payload_has_room_for_the_smallest_block() -> None:
+    assert CoAPSettings(max_payload=16).max_payload == 16
+    with pytest.raises(SettingsError, match="max_payload: 15: "):
+        CoAPSettings(max_payload=15)
+
+
 MAY_BE_0 = {"rate", "burst", "freshness"}
 
 

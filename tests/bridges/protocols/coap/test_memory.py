@@ -126,13 +126,13 @@ def test_what_was_turned_away_goes_first_and_takes_no_room_from_others() -> None
     memory, shared, counters = make(entries=3)
     memory.add(entry(1))
     for mid in (2, 3, 4):
-        memory.turn_away(entry(mid), b"12345")
+        memory.note(entry(mid), b"12345")
     assert known(memory, 1, 2, 3, 4) == [1, 3, 4]
     assert (shared.entries, shared.octets, counters["forgotten"]) == (3, 10, 1)
     memory.add(entry(5))
     memory.add(entry(6))
     assert known(memory, 1, 3, 4, 5, 6) == [1, 5, 6]
-    memory.turn_away(entry(7), b"12345")
+    memory.note(entry(7), b"12345")
     assert known(memory, 1, 5, 6, 7) == [1, 5, 6]
     memory.add(entry(8))
     assert known(memory, 1, 5, 6, 8) == [5, 6, 8]
@@ -143,21 +143,21 @@ def test_what_was_turned_away_counts_towards_the_shared_bound() -> None:
     shared = Shared(2, 1000)
     one, _, _ = make(shared=shared)
     other, _, _ = make(shared=shared)
-    one.turn_away(entry(1), b"")
-    one.turn_away(entry(2), b"")
-    other.turn_away(entry(3), b"")  # there is no room, and it has none to give
-    one.turn_away(entry(4), b"")
+    one.note(entry(1), b"")
+    one.note(entry(2), b"")
+    other.note(entry(3), b"")  # there is no room, and it has none to give
+    one.note(entry(4), b"")
     assert (known(one, 1, 2, 4), known(other, 3), shared.entries) == ([2, 4], [], 2)
 
 
 def test_what_was_turned_away_expires_too() -> None:
     memory, shared, _ = make()
     memory.add(entry(1))
-    memory.turn_away(entry(2, now=10.0), b"12345")
+    memory.note(entry(2, now=10.0), b"12345")
     memory.expire(EXCHANGE_LIFETIME)
     assert memory.due() == EXCHANGE_LIFETIME + 10
     memory.expire(EXCHANGE_LIFETIME + 10)
     assert (memory.due(), shared.entries, shared.octets) == (None, 0, 0)
-    memory.turn_away(entry(3), b"12345")
+    memory.note(entry(3), b"12345")
     memory.clear()
     assert (memory.due(), shared.entries, shared.octets) == (None, 0, 0)

@@ -3,6 +3,7 @@
 import pytest
 from tests.bridges.protocols.coap.bench import ask
 
+from thinbridge.protocols.coap.blockwise import Block
 from thinbridge.protocols.coap.codec import OptionValue, uint
 from thinbridge.protocols.coap.codes import Option, dotted
 from thinbridge.protocols.coap.request import Refused, Request, read
@@ -98,9 +99,21 @@ def test_observe_registers_with_get_and_fetch_only(code: int, register: bool) ->
 
 def test_what_the_response_must_know() -> None:
     request = asked((Option.ETAG, b"\1"), (Option.ETAG, b"\2\2"), (Option.NO_RESPONSE, b"\x1a"))
-    assert (request.etags, request.no_response, request.block1, request.room) == ([b"\1", b"\2\2"], 26, None, None)
-    request = asked((Option.BLOCK2, b"\2"), (Option.BLOCK1, b"\6"))
-    assert (request.block1, request.room) == (b"\6", 64)
+    assert (request.etags, request.no_response, request.block1, request.block2) == ([b"\1", b"\2\2"], 26, None, None)
+    assert (request.size1, request.size2) == (None, False)
+
+
+def test_blocks() -> None:
+    request = asked((Option.BLOCK2, b"\2"), (Option.BLOCK1, b"\x1e"), (Option.SIZE2, b""), (Option.SIZE1, b"\x10\0"))
+    assert (request.block1, request.block2) == (Block(1, True, 6), Block(0, False, 2))
+    assert (request.size1, request.size2) == (4096, True)
+    assert "coaprange" not in request.attributes
+
+
+def test_a_later_block_is_a_range_and_registers_nothing() -> None:
+    request = asked((Option.OBSERVE, b""), (Option.BLOCK2, b"\x32"), code=1)
+    assert request.attributes["coaprange"] == "bytes=192-255"
+    assert "coapobserve" not in request.attributes
 
 
 @pytest.mark.parametrize(
@@ -120,11 +133,9 @@ def test_what_the_response_must_know() -> None:
             "proxy",
         ),
         ([(Option.PROXY_SCHEME, b"http")], "5.05", "proxy"),
-        ([(Option.BLOCK1, b"\x0e")], "4.13", "block1"),
-        ([(Option.BLOCK1, b"\x16")], "4.08", "block1"),
         ([(Option.BLOCK1, b"\x07")], "4.00", "block"),
         ([(Option.BLOCK2, b"\x07")], "4.00", "block"),
-        ([(Option.BLOCK2, b"\x16")], "4.00", "block2"),
+        ([(Option.BLOCK2, b"\x16"), (Option.BLOCK1, b"\x0e")], "4.00", "block"),
     ],
 )
 def test_what_is_refused(options: list[OptionValue], code: str, counter: str) -> None:

@@ -261,7 +261,8 @@ def test_refusals(kind: int, options: list[tuple[int, bytes]], answer: Message |
 def test_a_message_that_is_too_long() -> None:
     bench = Bench(max_message=100)
     (refusal,) = bench.send(ask(payload=bytes(100)))
-    assert (refusal.code, refusal.options) == (REQUEST_ENTITY_TOO_LARGE, [(Option.SIZE1, b"\x64")])
+    sizes = [(Option.BLOCK1, b"\x06"), (Option.SIZE1, b"\x10\0\0")]  # in blocks, and how much then
+    assert (refusal.code, refusal.options) == (REQUEST_ENTITY_TOO_LARGE, sizes)
     assert bench.counters["too_large"] == 1
 
 
