@@ -41,7 +41,7 @@ faults: $(VENV)/.ready  ## what is lost, and what devices see, under each fault 
 e2e: $(VENV)/.ready  ## the bridge on the Knative cluster that KUBECONFIG names (ARGS="-k rollout")
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
 
-bench: $(VENV)/.ready  ## CPU per message, beside the floor and an aiocoap + aiohttp script
+bench: $(VENV)/.ready  ## what a message and a device cost (ARGS="--list", ARGS="--only coap-memory")
 	@$(BIN)/python tests/bench/bench.py $(ARGS)
 
 images:  ## build the images with docker, podman or buildah (ENGINE=… PREFIX=registry.example/me/ TAG=…)

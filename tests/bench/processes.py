@@ -1,4 +1,4 @@
-"""The processes of a bench: a bridge on one core, devices and sink on another. Used by `bench.py`.
+"""The processes of a bench: a bridge on one core, devices and sink on another. Used by the suites.
 
 All of them are children, are ended by their own pid, and talk over 127.0.0.1 only. Linux: CPU time is read from the
 process's own clock, which counts nanoseconds and all of its threads.

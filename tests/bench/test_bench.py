@@ -8,10 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.bench import bench
-from tests.bench.cases import CASES, FLOOR, THINBRIDGE
 from tests.bench.processes import HERE, Load, compiled
-from tests.bench.report import Result, Round
+from tests.bench.rounds import FLOOR, THINBRIDGE, Result, Round
+from tests.bench.suite import Options, Suite
+from tests.bench.suites import round_trips
+from tests.bench.suites.round_trips import CASES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads CPU time of other processes as Linux gives it")
 
@@ -20,10 +23,10 @@ IN_PYTHON = [sys.executable, str(HERE / "load.py")]
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_short_bench_of_everybody(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = bench.main(["--case", case, "--rounds", "1", "--seconds", "0.2", "--json", str(tmp_path / "b.json")])
+    status = bench.main(["--only", case, "--rounds", "1", "--seconds", "0.2", "--json", str(tmp_path / "b.json")])
     printed = capsys.readouterr().out
     assert status == 0, printed
-    result = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))["cases"][case]
+    result = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))["suites"][case]
     assert list(result["rounds"]) == list(CASES[case].bridges)
     for (one,) in result["rounds"].values():
         assert one["messages"] > 20
@@ -32,13 +35,25 @@ def test_a_short_bench_of_everybody(case: str, tmp_path: Path, capsys: pytest.Ca
     assert f"at most {CASES[case].target} × floor; measured" in printed
 
 
+SMALL = [suite for suite in bench.suites() if suite.name not in CASES]
+
+
+@pytest.mark.parametrize("suite", [pytest.param(suite, id=suite.name) for suite in SMALL])
+def test_a_little_of_every_other_suite(suite: Suite, capsys: pytest.CaptureFixture[str]) -> None:
+    table = suite.measure(Options(rounds=1, seconds=0.2, scale=0.01), lambda line: None)
+    assert table.rows
+    assert not table.wrong
+    table.show(Console(width=200))
+    assert table.title in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_load_without_a_compiler(
     case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench, "compiled", lambda folder: IN_PYTHON)
-    assert bench.main(["--case", case, "--peer", "floor", "--rounds", "1", "--seconds", "0.2"]) == 0
-    assert "load and sink in PYTHON" in capsys.readouterr().out
+    monkeypatch.setattr(round_trips, "compiled", lambda folder: IN_PYTHON)
+    assert bench.main(["--only", case, "--peer", "floor", "--rounds", "1", "--seconds", "0.2"]) == 0
+    assert "Load and sink in PYTHON" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["c", "python"])
@@ -70,7 +85,7 @@ def test_a_bridge_that_does_not_start_is_said_and_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(CASES["udp"].bridges, THINBRIDGE, lambda case, sink: [sys.executable, "-c", "exit('no way')"])
-    assert bench.main(["--case", "udp", "--peer", THINBRIDGE, "--rounds", "1", "--seconds", "0.1"]) == 1
+    assert bench.main(["--only", "udp", "--peer", THINBRIDGE, "--rounds", "1", "--seconds", "0.1"]) == 1
     assert "thinbridge: does not start: no way" in capsys.readouterr().out
 
 
@@ -88,8 +103,15 @@ def test_the_target_is_judged_by_the_median_of_neighbours() -> None:
 
 
 def test_a_lost_message_of_ours_is_a_fault_and_one_of_a_peer_is_not() -> None:
-    assert Result(CASES["udp"], {THINBRIDGE: _rounds(30, lost=2)}).faults == 2
-    assert Result(CASES["udp"], {"asyncio+aiohttp": _rounds(30, lost=2)}).faults == 0
+    assert Result(CASES["udp"], {THINBRIDGE: _rounds(30, lost=2)}).wrong() == ["2 messages lost"]
+    assert Result(CASES["udp"], {"asyncio+aiohttp": _rounds(30, lost=2)}).wrong() == []
+
+
+def test_the_list_names_every_suite(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [one.name for one in bench.suites()]
+    assert bench.main(["--only", "nothing"]) == 2
+    assert "no suite is called nothing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [["--rounds", "0"], ["--seconds", "0"], ["--rounds", "9", "--seconds", "60"]])
