@@ -95,12 +95,13 @@ def crd() -> dict[str, Any]:
 
 def event_types() -> list[dict[str, str]]:
     """The event types of the protocols that come with thinbridge: Knative's registry takes descriptions from here."""
-    return [
-        {"type": event.type, "description": event.description}
+    types = {  # once each: schemes that differ in what carries them make the same events
+        event.type: event.description
         for found in registry.installed()
         if found.protocol is not None and found.distribution.startswith("thinbridge ")
         for event in found.protocol.event_types
-    ]
+    }
+    return [{"type": type, "description": description} for type, description in types.items()]
 
 
 def text() -> str:

@@ -89,7 +89,7 @@ def status(bridge: Object, plan: Plan | Problem, seen: Seen, now: str) -> dict[s
 def _of_plan(plan: Plan, seen: Seen) -> dict[str, Any]:
     source = contract.source(plan.namespace, plan.name)
     protocols = {listener.protocol.name: listener.protocol for listener in plan.settings.listen}
-    types = [event.type for protocol in protocols.values() for event in protocol.event_types]
+    types = dict.fromkeys(event.type for protocol in protocols.values() for event in protocol.event_types)
     return {
         "ceAttributes": [{"type": kind, "source": source} for kind in types],
         "addresses": addresses(plan, seen),
