@@ -1,12 +1,14 @@
-"""CoAP over TCP by independent clients, libcoap's and aiocoap's, against a whole bridge."""
+"""CoAP over TCP, and under OSCORE and EDHOC, by libcoap's and aiocoap's clients against a whole bridge."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiocoap
 import pytest
+from tests.bridges.adapters.coap.protected import make_context, make_edhoc
 from tests.interop.bridges import run
 from tests.waiting import until
 
@@ -162,5 +164,68 @@ def test_a_drain_answers_what_is_open() -> None:
             await until(lambda: p.sink.posted)
             assert await p.bridge.drain(5)
             assert (await response).payload == b"at last"
+
+    play(scene)
+
+
+# --- OSCORE and EDHOC --------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def meter(uri: str, credentials: dict[str, Any]) -> AsyncIterator[aiocoap.Context]:
+    """An aiocoap client with keys for a server."""
+    async with device("oscore", "simple6") as context:
+        context.client_credentials.load_from_dict({f"{uri}/*": credentials})
+        yield context
+
+
+def plain(url: str) -> str:
+    """What a device dials: `coap+oscore` is a listener's word, to devices it is CoAP."""
+    return url.replace("coap+oscore", "coap")
+
+
+@pytest.mark.parametrize("after", [0.0, 2.0], ids=["piggybacked", "separate"])
+def test_oscore(after: float, tmp_path: Path) -> None:
+    async def scene() -> None:
+        contexts = make_context(tmp_path / "contexts" / "meter-7", "00", "01").parent
+        mine = {"oscore": {"basedir": str(make_context(tmp_path / "device", "01", "00"))}}
+        listen = {"url": "coap+oscore://127.0.0.1:0", "contexts": str(contexts)}
+        async with place(listen, lambda posted: Answer(200, body=posted.body + b"!", after=after)) as p:
+            uri = plain(p.url)
+            async with meter(uri, mine) as context:
+                response = await ask(context, f"{uri}/sensors/7", payload=b"21.5", content_format=0)
+                assert (response.code, response.payload) == (aiocoap.CHANGED, b"21.5!")
+            async with device("simple6") as context:
+                assert (await ask(context, f"{uri}/sensors/7")).code == aiocoap.UNAUTHORIZED
+            [posted] = p.sink.posted
+            assert posted.headers["ce-type"] == "dev.thinbridge.coap.request"
+            assert posted.headers["ce-authid"] == "psk:meter-7"
+            assert posted.headers["ce-deviceid"] == "meter-7"
+            assert posted.headers["ce-subject"] == "sensors/7"
+
+    play(scene)
+
+
+def test_edhoc(tmp_path: Path) -> None:
+    async def scene() -> None:
+        made = make_edhoc(tmp_path / "edhoc", "meter-8")
+        key, credential = made["meter-8"]
+        mine = {
+            "edhoc-oscore": {
+                "suite": 2,
+                "method": 3,
+                "own_cred": credential,
+                "own_cred_style": "by-key-id",
+                "private_key": key.secret_to_map(),
+                "peer_cred": made[""][1],
+            }
+        }
+        async with place({"url": "coap+oscore://127.0.0.1:0", "edhoc": str(tmp_path / "edhoc")}) as p:
+            uri = plain(p.url)
+            async with meter(uri, mine) as context:
+                for number in (b"1", b"2"):
+                    assert (await ask(context, f"{uri}/a", payload=number)).payload == number
+            assert {posted.headers["ce-authid"] for posted in p.sink.posted} == {"rpk:meter-8"}
+            assert len(p.sink.posted) == 2
 
     play(scene)

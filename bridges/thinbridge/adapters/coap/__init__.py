@@ -4,6 +4,10 @@
     signalling.py   what is said of the connection itself: aiocoap's
     bert.py         runs of blocks
     stream.py       one connection
+    keys.py         OSCORE contexts, EDHOC credentials
+    handshake.py    EDHOC
+    oscore.py       what is under protection, and our core below it
+    shell.py        a datagram shell that has keys
 
 What a request becomes, and what its answer, is `protocols.coap`'s alone. Found through the registry.
 """
@@ -12,10 +16,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from thinbridge.protocols.base import Entropy, Path, Session, Transport
+from thinbridge.protocols.base import Adapter, Endpoint, Entropy, Limits, Path, Session, Transport
 from thinbridge.protocols.coap import CoAP, CoAPSettings
 
-__all__ = ["CoAPStream", "CoAPTCP", "StreamSettings"]
+__all__ = ["CoAPOscore", "CoAPStream", "CoAPTCP", "OscoreSettings", "StreamSettings"]
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,34 @@ class CoAPTCP(CoAPStream):
     """CoAP over TCP."""
 
     name: ClassVar[str] = "coap+tcp"
+
+
+@dataclass(frozen=True)
+class OscoreSettings(CoAPSettings):
+    """Keys of a `coap+oscore://` listener: those of `coap://`, and where keys are."""
+
+    contexts: str = ""
+    """A directory. Each directory in it is the OSCORE context of the device of that name: `settings.json` as aiocoap
+    has it, and, written by the bridge, how far its numbers are used. No other process, no replica, may use it."""
+    edhoc: str = ""
+    """A directory for EDHOC: `key`, the bridge's private key; `credential`, its public one; `peers/<device>`, those of
+    devices; all as `aiocoap-keygen` makes them."""
+
+
+class CoAPOscore(Adapter):
+    """CoAP over UDP under OSCORE."""
+
+    name: ClassVar[str] = "coap+oscore"
+    transport = Transport.DATAGRAM
+    port = 5683
+    event_types = CoAP.event_types
+    Settings = OscoreSettings
+    settings: OscoreSettings
+
+    def endpoint_at(self, host: str, port: int, limits: Limits) -> Endpoint:
+        """See `Adapter`."""
+        from thinbridge.adapters.coap import oscore, shell
+
+        core = oscore.OscoreCoAP(self.settings, self.entropy, self.endpoint)
+        core.counters = self.counters
+        return shell.OscoreShell(core, self.endpoint, host, port, limits)

@@ -1,0 +1,282 @@
+"""CoAP over UDP under OSCORE (RFC 8613): requests are opened before our core sees them, and what it answers is sealed.
+
+Below the core, so that the message layer is the one that plain CoAP has: acknowledgements, repeats, separate responses.
+A protected request is opened once; a repeat of it is given to the core as what it was, and an answer that is sent again
+is the same bytes again: nothing is encrypted twice. Driven by a datagram shell.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from aiocoap import Message as Protected
+from aiocoap import oscore
+from aiocoap.numbers import Code
+
+from thinbridge.adapters.coap.handshake import PATH, Handshakes
+from thinbridge.adapters.coap.keys import Keys, Peer
+from thinbridge.protocols.base import Identity, Path, Sent, Stateless
+from thinbridge.protocols.coap import CoAP
+from thinbridge.protocols.coap.codec import Message, compose, decode, encode
+from thinbridge.protocols.coap.codes import BAD_OPTION, BAD_REQUEST, EMPTY, POST, UNAUTHORIZED, Option, Type
+from thinbridge.protocols.coap.request import Response
+from thinbridge.protocols.coap.session import CoAPSession
+
+if TYPE_CHECKING:
+    from thinbridge.adapters.coap import OscoreSettings
+
+OSCORE: Final = 9
+OUTER: Final = frozenset((Option.URI_HOST, Option.URI_PORT, Option.PROXY_URI, Option.PROXY_SCHEME, Option.HOP_LIMIT))
+"""Options that a device can't protect, since proxies act on them (RFC 8613 §4.1): they are read where they stand."""
+
+OPENED: Final = 16 << 20
+"""Bytes of requests that were opened and are known again when they are repeated, of all devices together."""
+AWAITED: Final = 65_536
+"""Messages of ours whose ACK or RST is known to be for a session; those come in the clear."""
+
+
+NUMBER: Final = 65_532
+"""An option for experiments, elective and no part of a cache key: the core takes no notice of it (RFC 7252 §5.4.6). It
+carries the Partial IV, by which a device that has started anew is told from one that repeats itself."""
+
+Where = tuple[Hashable, Hashable, int]
+"""Peer, our address, Message ID."""
+
+
+class Opened(NamedTuple):
+    """A request that was under protection."""
+
+    digest: int
+    """Of the datagram that it came in."""
+    key: Hashable
+    """Its session's."""
+    data: bytes
+    """The request as if it had come plainly."""
+    token: bytes
+    identity: Identity
+    peer: Peer
+    request: Any
+    """aiocoap's `RequestIdentifiers`: its answers are bound to it."""
+
+
+class OscoreCoAP(CoAP):
+    """A listener that takes protected requests only, and EDHOC."""
+
+    name = "coap+oscore"
+    settings: "OscoreSettings"
+    keys: Keys
+    """Set before anything is heard."""
+
+    def unlock(self) -> None:
+        """Take the keys from where the settings say.
+
+        Raises:
+            SettingsError: they can't be used.
+        """
+        self.keys = Keys(self.settings.contexts, self.settings.edhoc)
+        self._handshakes = Handshakes(self.keys)
+        self.live: set[Hashable] = set()
+        """Keys of sessions."""
+        self._opened: OrderedDict[Where, Opened] = OrderedDict()
+        self._bytes = 0
+        self._awaited: dict[Where, Hashable] = {}
+        self.heard: Opened | None = None
+        """What `locate` has opened, for the session that it named."""
+
+    def locate(self, data: bytes, path: Path, now: float) -> Hashable | Stateless | None:
+        """A session is an address and a context."""
+        self.heard = None
+        if path.multicast:
+            return super().locate(data, path, now)
+        if len(data) == 4 and data[0] >> 4 & 3 >= Type.ACK and data[1] == EMPTY:
+            key = self._awaited.get(_where(path, data[2] << 8 | data[3]))
+            if key in self.live:
+                return key
+            self.counters["unexpected"] += 1
+            return None
+        message = self._request(data)
+        if not isinstance(message, Message):
+            return message
+        known = self._opened.get(_where(path, message.mid))
+        if known is not None and known.digest == hash(data):
+            self.heard = known
+            return known.key
+        if message.get(OSCORE) is None:
+            return self._plain(message, data, path)
+        return self._open(message, data, path)
+
+    def _plain(self, message: Message, data: bytes, path: Path) -> Stateless | None:
+        """EDHOC; anything else is refused."""
+        named = tuple(value.decode("latin-1") for number, value in message.options if number == Option.URI_PATH)
+        if named != PATH or self.keys.own is None or message.code != POST:
+            return self._refuse(message, (UNAUTHORIZED, [], b"OSCORE only"), "unprotected")
+        strange = [number for number, _ in message.options if number & 1 and number not in (3, 7, Option.URI_PATH)]
+        if strange:
+            return self._refuse(message, (BAD_OPTION, [], b"critical option %d" % strange[0]), "bad_option")
+        answer = self._handshakes.hear(_protected(data))
+        self.counters["edhoc" if answer.code.is_successful() else "edhoc_refused"] += 1
+        sealed = _datagram(answer, Type.ACK if message.type == Type.CON else Type.NON, message.mid, message.token)
+        if len(sealed) > 3 * len(data) and not path.verified:  # RFC 7252 §11.3
+            return self._refuse(message, (UNAUTHORIZED, [], b""), "edhoc_too_large")
+        return Stateless(sealed)
+
+    def _open(self, message: Message, data: bytes, path: Path) -> Hashable | Stateless | None:
+        """RFC 8613 §8.2."""
+        try:
+            protected = _protected(data)
+            peer = self.keys.find(oscore.verify_start(protected))
+        except Exception:  # what aiocoap's parts raise; nothing was believed yet
+            return self._refuse(message, (BAD_OPTION, [], b"no OSCORE message"), "oscore_malformed")
+        if peer is None:
+            return self._refuse(message, (UNAUTHORIZED, [], b"Security context not found"), "oscore_unknown")
+        try:
+            plain, request = peer.context.unprotect(protected)
+        except oscore.ReplayErrorWithEcho as error:  # what was seen is not known: an Echo finds out (Appendix B.1.2)
+            self.counters["oscore_challenged"] += 1
+            kind = Type.ACK if message.type == Type.CON else Type.NON
+            return Stateless(_datagram(error.to_message(), kind, message.mid, message.token))
+        except oscore.ReplayError:
+            return self._refuse(message, (UNAUTHORIZED, [(Option.MAX_AGE, b"")], b"Replay detected"), "oscore_replayed")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # as above, and EDHOC's message 3 may be in it: a panic in Lakers is no Exception
+            return self._refuse(message, (BAD_REQUEST, [], b"Decryption failed"), "oscore_undecipherable")
+        key = path.peer, path.local, peer.number
+        inner = _inner(message, plain, bytes(request.partial_iv))
+        self.heard = Opened(hash(data), key, inner, message.token, self.keys.proven(peer), peer, request)
+        self._remember(_where(path, message.mid), self.heard)
+        return key
+
+    def _remember(self, where: Where, opened: Opened) -> None:
+        before = self._opened.pop(where, None)
+        self._bytes += len(opened.data) - (len(before.data) if before else 0)
+        self._opened[where] = opened
+        while self._bytes > OPENED:
+            self._bytes -= len(self._opened.popitem(last=False)[1].data)
+
+    def awaits(self, path: Path, mid: int, key: Hashable) -> None:
+        """A message of ours was sent whose ACK or RST is for the session of `key`."""
+        self._awaited[_where(path, mid)] = key
+        if len(self._awaited) > AWAITED:
+            del self._awaited[next(iter(self._awaited))]
+
+    def _refuse(self, message: Message, response: Response, counter: str) -> Stateless | None:
+        """Answer a CON in the clear; a NON hears nothing."""
+        self.counters[counter] += 1
+        if message.type != Type.CON:
+            return None
+        code, options, payload = response
+        return Stateless(compose(Type.ACK, code, message.mid, message.token, options, payload))
+
+    def open(self, key: Hashable, path: Path, now: float) -> "OscoreSession":
+        """A session for a device that has just proven who it is."""
+        assert self.heard is not None, "`locate` has opened what it is for"
+        proven = path._replace(verified=True, identity=self.heard.identity)
+        self.live.add(key)
+        return OscoreSession(self, key, proven, now)
+
+
+class OscoreSession(CoAPSession):
+    """A device's address and security context."""
+
+    def __init__(self, protocol: OscoreCoAP, key: Hashable, path: Path, now: float) -> None:
+        super().__init__(protocol, key, path, now)
+        assert path.identity is not None
+        self.device = path.identity.name
+        self._core = protocol
+        self._proven = path
+        self._kept = protocol.settings.replies + protocol.settings.open_exchanges
+        self._requests: OrderedDict[bytes, Opened] = OrderedDict()  # by token: what answers are bound to
+        self._observed: OrderedDict[bytes, Opened] = OrderedDict()  # those that notifications are bound to
+        self._sealed: OrderedDict[bytes, bytes] = OrderedDict()  # what was said, and how
+
+    def receive(self, data: bytes, path: Path, now: float) -> None:
+        """One datagram: what `locate` has opened, or an ACK."""
+        heard = self._core.heard
+        if heard is not None:
+            data = heard.data
+            self._requests[heard.token] = heard
+            self._requests.move_to_end(heard.token)
+            _trim(self._requests, self._core.settings.remembered)
+        super().receive(data, path._replace(verified=True, identity=self._proven.identity), now)
+
+    def data_to_send(self) -> Sequence[Sent]:
+        """Datagrams, sealed."""
+        sent = []
+        for data, path in super().data_to_send():
+            assert data is not None, "the core closes no paths"
+            sealed = self._seal(data)
+            if sealed:
+                sent.append((sealed, path))
+        return sent
+
+    def _seal(self, data: bytes) -> bytes:
+        """A datagram of the core's under protection; empty: it can't be."""
+        if data[1] == EMPTY:
+            return data
+        message = decode(data)
+        heard = self._requests.get(message.token) or self._observed.get(message.token)
+        if heard is None:
+            self._core.counters["oscore_unbound"] += 1
+            return b""
+        # What has a Message ID of ours is never said again of another request; what has the device's own may be.
+        key = data + bytes(heard.request.partial_iv) if message.type == Type.ACK else data
+        sealed = self._sealed.get(key)
+        if sealed is None:
+            sealed = self._sealed[key] = _sealed(message, heard)
+            _trim(self._sealed, self._kept)
+            if message.get(Option.OBSERVE) is not None:
+                self._observed[message.token] = heard
+                _trim(self._observed, self._kept)
+            if message.type != Type.ACK:
+                self._core.awaits(self._path, message.mid, self._key)
+        return sealed
+
+    def _end(self) -> None:
+        self._core.live.discard(self._key)
+        super()._end()
+
+
+def _trim(kept: OrderedDict[bytes, Any], limit: int) -> None:
+    if len(kept) > limit:
+        kept.popitem(last=False)
+
+
+def _protected(data: bytes) -> Protected:
+    return Protected.decode(data)
+
+
+def _where(path: Path, mid: int) -> Where:
+    return path.peer, path.local, mid
+
+
+def _inner(message: Message, plain: Protected, number: bytes) -> bytes:
+    """What was under protection as a datagram, with what could not be, and its number: no other request is equal."""
+    inner = decode(bytes((message.type << 4 | 1 << 6, int(plain.code), 0, 0)) + plain.opt.encode() + _payload(plain))
+    options = [*inner.options, *(option for option in message.options if option[0] in OUTER), (NUMBER, number)]
+    options.sort(key=lambda option: option[0])
+    return encode(Message(message.type, inner.code, message.mid, message.token, options, inner.payload))
+
+
+def _sealed(message: Message, heard: Opened) -> bytes:
+    """A response under protection (RFC 8613 §8.3)."""
+    options = encode(Message(0, 0, 0, b"", message.options))[4:]
+    plain = Protected(code=Code(message.code), payload=message.payload)
+    plain.opt.decode(options)
+    observe = message.get(Option.OBSERVE)
+    if observe is not None:
+        plain.opt.observe = 0  # §4.1.3.5.2: within, it is empty
+    sealed, _ = heard.peer.context.context_for_response().protect(plain, heard.request)
+    if observe is not None:
+        sealed.opt.observe = int.from_bytes(observe, "big")
+    return _datagram(sealed, message.type, message.mid, message.token)
+
+
+def _datagram(message: Protected, kind: int, mid: int, token: bytes) -> bytes:
+    """A message of aiocoap's with a head of ours."""
+    head = bytes((1 << 6 | kind << 4 | len(token), int(message.code), mid >> 8, mid & 255))
+    return bytes(head + token + message.opt.encode() + _payload(message))
+
+
+def _payload(message: Protected) -> bytes:
+    return b"\xff" + bytes(message.payload) if message.payload else b""
