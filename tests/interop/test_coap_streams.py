@@ -129,6 +129,21 @@ def test_aiocoap() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("size", [1024, 1025, 70_000, 300_000])
+def test_aiocoap_sends_much_and_gets_much(size: int) -> None:
+    """In runs of blocks (BERT), as aiocoap does before it has seen our CSM, and after it."""
+
+    async def scene() -> None:
+        body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+        async with place(TCP) as p, device("tcpclient") as context:
+            for _ in range(2):
+                response = await ask(context, f"{p.url}/a", payload=body)
+                assert (response.code, response.payload) == (aiocoap.CHANGED, body)
+            assert [posted.body == body for posted in p.sink.posted] == [True, True]
+
+    play(scene)
+
+
 def test_many_at_once_on_one_connection_answer_in_any_order() -> None:
     async def scene() -> None:
         def script(posted: Posted) -> Answer:
@@ -202,6 +217,20 @@ def test_oscore(after: float, tmp_path: Path) -> None:
             assert posted.headers["ce-authid"] == "psk:meter-7"
             assert posted.headers["ce-deviceid"] == "meter-7"
             assert posted.headers["ce-subject"] == "sensors/7"
+
+    play(scene)
+
+
+def test_oscore_sends_much_and_gets_much(tmp_path: Path) -> None:
+    async def scene() -> None:
+        contexts = make_context(tmp_path / "contexts" / "meter-7", "00", "01").parent
+        mine = {"oscore": {"basedir": str(make_context(tmp_path / "device", "01", "00"))}}
+        async with place({"url": "coap+oscore://127.0.0.1:0", "contexts": str(contexts)}) as p:
+            uri = plain(p.url)
+            async with meter(uri, mine) as context:
+                response = await ask(context, f"{uri}/a", payload=b"x" * 5000)
+                assert response.payload == b"x" * 5000
+            assert len(p.sink.posted) == 1
 
     play(scene)
 

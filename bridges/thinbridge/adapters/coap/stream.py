@@ -5,6 +5,7 @@ is the datagram of a CON with a Message ID of its own, and what the core sends a
 So all that requests can do is there once, in `protocols.coap`, whatever carries them.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -13,9 +14,10 @@ from thinbridge.adapters.coap.bert import Runs
 from thinbridge.adapters.coap.framing import Frame, Framing, datagram
 from thinbridge.adapters.coap.signalling import Signalling
 from thinbridge.protocols.base import Event, Inbound, Path, Sent
+from thinbridge.protocols.coap.blockwise import exponent
 from thinbridge.protocols.coap.codec import empty
-from thinbridge.protocols.coap.codes import EMPTY, Type, code
-from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME
+from thinbridge.protocols.coap.codes import CONTINUE, EMPTY, Type
+from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, Entry, Memory
 from thinbridge.protocols.coap.session import CoAPSession
 
 if TYPE_CHECKING:
@@ -24,9 +26,20 @@ if TYPE_CHECKING:
 OVERHEAD: Final = 128
 """Bytes of a message for its head and options: what Max-Message-Size leaves beside them is for the payload."""
 
-CONTINUE: Final = code("2.31")
 SIGNAL: Final = 7
 """Class of the codes that speak of the connection (RFC 8323 §5.1)."""
+
+
+class _Memory(Memory):
+    """Requests until they are answered: over a connection nothing is repeated."""
+
+    def store(self, entry: Entry, reply: bytes) -> None:
+        """It is answered."""
+        self._arrived.remove(entry)
+        self._forget(entry)
+
+    def note(self, entry: Entry, reply: bytes) -> None:
+        """It was refused."""
 
 
 class StreamSession(CoAPSession):
@@ -38,6 +51,7 @@ class StreamSession(CoAPSession):
         self._terms = protocol.settings
         self._framing = framing
         self._signalling = Signalling(framing, self._terms.max_message)
+        self._memory = _Memory(protocol.shared, self._terms.remembered, 1, Counter())
         self._runs = Runs()
         self._spool = bytearray()
         self._mid = 0
@@ -90,8 +104,8 @@ class StreamSession(CoAPSession):
         elif self._signalling.released:
             self.drain(self._now)
         elif self._signalling.greeted and not greeted:
-            room = max(16, self._signalling.peer_takes - OVERHEAD)
-            self._settings = replace(self._settings, max_payload=min(self._settings.max_payload, room))
+            room = min(self._terms.max_payload, max(16, self._signalling.peer_takes - OVERHEAD))
+            self._settings, self._szx = replace(self._terms, max_payload=room), exponent(room)
 
     def _requested(self, request: bytes, path: Path) -> None:
         """A request; if it is a run of blocks, these, until the core has something to say but "Continue"."""
