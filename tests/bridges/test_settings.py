@@ -165,6 +165,8 @@ def test_the_pods_address_is_the_base_of_replyto(http: str | None, pod: str, url
         ("udp://127.0.0.1:7/", "127.0.0.1", 7, {}),
         ("UDP://Localhost:7", "localhost", 7, {}),
         ("udp://[fd00::1]:7?name=a%20b&idle=", "fd00::1", 7, {"name": "a b", "idle": ""}),
+        ("udp://[FE80::1%Eth0]:7", "fe80::1%Eth0", 7, {}),
+        ("udp://[fe80::1%25eth0]:7?idle=5", "fe80::1%eth0", 7, {"idle": "5"}),
         ("udp://:7", "0.0.0.0", 7, {}),
     ],
 )

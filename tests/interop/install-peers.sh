@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the independent peers of the interop tests: Debian's packages, and npm's `coap`; needs root. Starts nothing.
 set -eu
-packages="libcoap3-bin mosquitto-clients netcat-openbsd tftp-hpa curl"
+packages="libcoap3-bin mosquitto-clients netcat-openbsd tftp-hpa curl iproute2"
 command -v npm >/dev/null || packages="$packages nodejs npm"
 if [ "$(id -u)" -ne 0 ]; then
   echo "error: not root: run  sudo $0" >&2

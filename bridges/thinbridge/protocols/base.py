@@ -30,9 +30,18 @@ Address = tuple[Any, ...]
 
 
 def peer_text(address: Address) -> str:
-    """An address as URLs have it: `192.0.2.7:5683`, `[2001:db8::7]:5683`; for `peer`, and for people."""
+    """An address as URLs have it: `192.0.2.7:5683`, `[2001:db8::7]:5683`; for `peer`, and for people.
+
+    An IPv4 address that came to an IPv6 socket is one all the same. The same link-local address may be another device
+    on another link: it has its zone.
+    """
     host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if ":" not in host:
+        return f"{host}:{port}"
+    if host.startswith("::ffff:") and "." in host:
+        return f"{host[7:]}:{port}"
+    zone = f"%{address[3]}" if len(address) > 3 and address[3] and "%" not in host else ""
+    return f"[{host}{zone}]:{port}"
 
 
 Entropy = Callable[[int], bytes]
@@ -393,6 +402,11 @@ class Protocol(Scheme, ABC):
         """Set at SIGTERM: `locate` opens nothing new."""
         self.resources: Sequence[Resource] = ()
         """What the bridge's routes offer here; set anew when they are read again."""
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """Multicast groups that a datagram owner joins when it binds: `224.0.1.187`, `ff02::fd%eth0`."""
+        return ()
 
     @abstractmethod
     def open(self, key: Hashable, path: Path, now: float) -> Session:

@@ -90,7 +90,9 @@ def _host_port(rest: str, text: str, key: str, default: int | None) -> tuple[str
         raise SettingsError(key, text, "add a port, such as 127.0.0.1:8090")
     if not re.fullmatch("[0-9]{1,5}", str(port)) or int(port) > 65535:
         raise SettingsError(key, text, "use a port from 0 to 65535")
-    return found["host"].strip("[]").lower() or EVERYWHERE, int(port)
+    host, mark, zone = found["host"].strip("[]").partition("%")
+    zone = zone.removeprefix("25")  # RFC 6874: a URL's own way to write the `%`
+    return f"{host.lower()}{mark}{zone}" or EVERYWHERE, int(port)
 
 
 def _options(url: str, protocol: type[Scheme], text: str, key: str) -> dict[str, str | list[str]]:

@@ -13,6 +13,7 @@ from typing import cast
 
 from thinbridge.errors import ListenError
 from thinbridge.protocols.base import LISTENER, Address, OnEvent, Path, Session, Stateless
+from thinbridge.shells.groups import join
 from thinbridge.shells.pktinfo import AnyAddress, needed
 from thinbridge.shells.shell import Shell, bind, local_address
 
@@ -39,10 +40,22 @@ class DatagramShell(Shell):
             self._listener = AnyAddress(self._sock, self.received, self.failed)
         else:
             self._listener = _OneAddress(self, self._sock, LISTENER)
+        try:
+            self._join()
+        except ListenError:
+            self._sock.close()
+            raise
         self._by_key: dict[Hashable, Session] = {}
         self._keys: dict[Session, Hashable] = {}
         self._fresh: dict[int, _OneAddress] = {}
         self._of_session: dict[Session, set[int]] = {}
+
+    def _join(self) -> None:
+        """Hear the protocol's groups."""
+        for group in self.core.groups:
+            if not isinstance(self._listener, AnyAddress):
+                raise ListenError("groups", group, "listen on 0.0.0.0 or [::]: an address of its own hears no group")
+            join(self._sock, group)
 
     def serve(self, on_event: OnEvent) -> None:
         """Start to read."""

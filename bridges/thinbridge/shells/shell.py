@@ -268,9 +268,9 @@ def bind(kind: socket.SocketKind, url: str, host: str, port: int) -> socket.sock
         sock = socket.socket(family, kind, proto)  # without `proto`, asyncio leaves Nagle on: 40 ms an answer
         if kind is socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT must not stop a restart
-        where = _plain(str(address[0]))
-        if where.version == 6 and not where.is_unspecified:  # `::` and IPv4-mapped addresses speak IPv4, too
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if family == socket.AF_INET6:
+            where = _plain(str(address[0]))  # `::` and IPv4-mapped addresses speak IPv4, too, whatever the system says
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, where.version == 6 and not where.is_unspecified)
         sock.setblocking(False)
         sock.bind(address)
     except OSError as error:

@@ -13,12 +13,13 @@
     outgoing.py          separate responses until they are acknowledged
     echo.py              proof of an address without state, and of freshness (RFC 9175)
     overload.py          how much one device may ask for
+    groups.py            requests by multicast
     session.py           one peer: the message layer
 
 Found through the registry; driven by `thinbridge.shells.datagram`.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -28,6 +29,7 @@ from thinbridge.protocols.base import Entropy, EventType, Path, Protocol, Statel
 from thinbridge.protocols.coap.codec import Message, compose, decode, empty, rejection
 from thinbridge.protocols.coap.codes import EMPTY, Type
 from thinbridge.protocols.coap.echo import Echo
+from thinbridge.protocols.coap.groups import GroupSession, heard, is_group
 from thinbridge.protocols.coap.memory import NON_LIFETIME, Shared
 from thinbridge.protocols.coap.overload import Proven, Rate
 from thinbridge.protocols.coap.representations import Representations
@@ -102,18 +104,29 @@ class CoAPSettings:
     given so recently, else it gets 4.01 with a new one (RFC 9175 §2.3). 0: of any age, since that costs a round trip,
     and many clients don't know Echo. At most 145: as long as a copy of any request is recognised."""
 
+    groups: tuple[str, ...] = ()
+    """Multicast groups to hear, such as All CoAP Nodes: `224.0.1.187`, `ff02::fd`, `ff05::fd` (RFC 7252 §12.8), on all
+    interfaces, or one, as `ff02::fd%eth0`. None, since one forged request has every member answer."""
+    leisure: float = 5.0
+    """Seconds within which the answer to a request to a group is sent, at a random time: every member sends one
+    (DEFAULT_LEISURE, RFC 7252 §8.2)."""
+
     def __post_init__(self) -> None:
         """Check that there is room for something."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, str):  # of those who have keys of their own
+            if isinstance(value, str | tuple):  # of no number
                 continue
-            if value < 0 or (value == 0 and field.default != 0 and field.name != "rate"):
+            if value < 0 or (value == 0 and field.default and field.name != "rate"):
                 raise SettingsError(field.name, value, "a number above 0")
-        if self.freshness > NON_LIFETIME:
-            raise SettingsError("freshness", self.freshness, f"at most {NON_LIFETIME:g} seconds")
         if self.max_payload < 16:
             raise SettingsError("max_payload", self.max_payload, "16 or more: the smallest block (RFC 7959 §2.2)")
+        for group in self.groups:
+            if not is_group(group):
+                raise SettingsError("groups", group, "a multicast address, such as 224.0.1.187 or ff02::fd%eth0")
+        for key, seconds in (("freshness", self.freshness), ("leisure", self.leisure)):
+            if seconds > NON_LIFETIME:
+                raise SettingsError(key, seconds, f"at most {NON_LIFETIME:g} seconds")
 
 
 class CoAP(Protocol):
@@ -141,12 +154,27 @@ class CoAP(Protocol):
     def locate(self, data: bytes, path: Path, now: float) -> Hashable | Stateless | None:
         """A session is the peer's address and port, at the address that it spoke to, once its address is proven."""
         if path.multicast:
-            self.counters["multicast"] += 1
-            return None
+            return self._member(data, path, now)
         key = path.peer, path.local
         if path.verified or key in self.proven.keys:
             return key
         return self._stranger(data, path, now, key)
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """Those of the settings."""
+        return self.settings.groups
+
+    def _member(self, data: bytes, path: Path, now: float) -> Hashable | None:
+        """Who spoke to a group is heard if its address is proven; else there is silence: a challenge is an error."""
+        message = heard(data) if self.groups else None
+        key = path.peer, path.local, path.multicast
+        if message is not None and (
+            path.verified or key in self.proven.keys or self.echo.proves(message, path.peer, now)
+        ):
+            return key
+        self.counters["multicast"] += 1
+        return None
 
     def _stranger(self, data: bytes, path: Path, now: float, key: Hashable) -> Hashable | Stateless | None:
         """Nothing is kept for an unproven address, and no answer is longer than three times what it sent."""
@@ -178,7 +206,7 @@ class CoAP(Protocol):
 
     def full(self, data: bytes, path: Path, now: float) -> Stateless | None:
         """5.03 for a CON for which there is no session: no room, or the bridge is about to end. A NON hears nothing."""
-        message = self._request(data)
+        message = None if path.multicast else self._request(data)
         if not isinstance(message, Message):
             return message
         if message.type == Type.NON:
@@ -204,4 +232,4 @@ class CoAP(Protocol):
         """A session for a peer that is new."""
         if not path.verified:
             self.proven.add(key, path.peer)  # `locate` lets nobody else come here
-        return CoAPSession(self, key, path, now)
+        return (GroupSession if path.multicast else CoAPSession)(self, key, path, now)

@@ -1,5 +1,7 @@
 """A CoAP endpoint in virtual time, and the words in which tests speak to it."""
 
+from typing import Any
+
 from thinbridge.protocols.base import Event as Reported
 from thinbridge.protocols.base import Inbound, Outcome, Path, Reply, Session
 from thinbridge.protocols.coap import CoAP, CoAPSession, CoAPSettings
@@ -43,8 +45,8 @@ class Bench:
         settings: of the endpoint.
     """
 
-    def __init__(self, path: Path = DEVICE, **settings: float) -> None:
-        self.core = CoAP(CoAPSettings(**settings), seeded(1), "coap")  # type: ignore[arg-type]
+    def __init__(self, path: Path = DEVICE, **settings: Any) -> None:
+        self.core = CoAP(CoAPSettings(**settings), seeded(1), "coap")
         self.owner = Owner(self.core, self._report, self._take)
         self.path = path
         self.now = 1000.0

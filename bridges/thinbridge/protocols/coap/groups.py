@@ -1,0 +1,81 @@
+"""Requests to a group (RFC 7252 §8): who is heard, which answers are worth sending, and when.
+
+A group has many members, and one forged request has all of them answer: only devices whose address is proven are heard,
+and nothing is ever said about what is wrong. `CoAP.open` makes a `GroupSession` of a device that spoke to a group.
+"""
+
+from collections.abc import Hashable
+from ipaddress import ip_address
+from math import inf
+from typing import TYPE_CHECKING
+
+from thinbridge.errors import DecodeError
+from thinbridge.protocols.base import Path
+from thinbridge.protocols.coap.codec import Message, compose, decode
+from thinbridge.protocols.coap.codes import VALID, Type
+from thinbridge.protocols.coap.memory import Entry
+from thinbridge.protocols.coap.request import Response
+from thinbridge.protocols.coap.session import CoAPSession
+
+if TYPE_CHECKING:
+    from thinbridge.protocols.coap import CoAP
+
+
+def is_group(text: str) -> bool:
+    """Whether a setting names a multicast group."""
+    try:
+        return ip_address(text.partition("%")[0]).is_multicast
+    except ValueError:
+        return False
+
+
+def heard(data: bytes) -> Message | None:
+    """The request in a datagram that came to a group: a NON (§8.1); to all else silence is the answer."""
+    try:
+        message = decode(data)
+    except DecodeError:
+        return None
+    return message if message.type == Type.NON and 0 < message.code < 32 else None
+
+
+class GroupSession(CoAPSession):
+    """A peer's address and port, as it speaks to groups. Answers go to it alone, each at a time of its own."""
+
+    def __init__(self, protocol: "CoAP", key: Hashable, path: Path, now: float) -> None:
+        super().__init__(protocol, key, path, now)
+        self._entropy = protocol.entropy
+        self._waiting: list[tuple[float, bytes]] = []  # when, and what
+
+    def _reply(self, message: Message, response: Response) -> bytes:
+        """Nothing is said at once: not what is wrong (§8.1), nor which block is to come next."""
+        return b""
+
+    def _respond(self, entry: Entry, response: Response, now: float) -> None:
+        """All members of the group answer, but not all at once (§8.2)."""
+        code, options, payload = response
+        if not _is_worth_saying(response):
+            self._counters["group_suppressed"] += 1
+            return
+        chance = int.from_bytes(self._entropy(2), "big") / 65536
+        data = compose(Type.NON, code, self._outgoing.next_mid(), entry.token, options, payload)
+        self._waiting.append((now + self._settings.leisure * chance, data))
+
+    def _see_busy(self) -> None:
+        super()._see_busy()
+        self.busy = self.busy or bool(self._waiting)
+
+    def next_timer(self) -> float:
+        """Also: an answer whose time has come."""
+        return min(super().next_timer(), min((when for when, _ in self._waiting), default=inf))
+
+    def handle_timer(self, now: float) -> None:
+        """Send what has waited long enough."""
+        self._send_all([data for when, data in self._waiting if when <= now])
+        self._waiting = [one for one in self._waiting if one[0] > now]
+        super().handle_timer(now)
+
+
+def _is_worth_saying(response: Response) -> bool:
+    """Not errors, nor what says nothing (§8.2)."""
+    code, _, payload = response
+    return code >> 5 == 2 and (bool(payload) or code == VALID)
