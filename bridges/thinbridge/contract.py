@@ -59,7 +59,8 @@ OWNED: Final = frozenset(
 """Names that this contract owns: dropped from an event that a device sends, set by the bridge."""
 
 REPLY_ATTRIBUTES: Final = (
-    "coapcode", "coapformat", "coapmaxage", "coapetag", "coapobserve", "mqtttopic", "mqttqos", "mqttretain",
+    "coapcode", "coapformat", "coapmaxage", "coapetag", "coapobserve", "coapconfirmable",
+    "mqtttopic", "mqttqos", "mqttretain",
 )  # fmt: skip
 """How a reply event steers the answer; a protocol ignores what it does not know."""
 

@@ -22,7 +22,7 @@ from thinbridge.protocols.coap.codes import (
     dotted,
 )
 from thinbridge.protocols.coap.content_formats import MEDIA_TYPES, content_format
-from thinbridge.protocols.coap.outgoing import Outgoing
+from thinbridge.protocols.coap.outgoing import Outgoing, Transmission
 
 TOKEN_LENGTH: Final = 4
 """Bytes: 32 random bits to guess, as RFC 7252 §5.3.1 asks for without DTLS."""
@@ -80,7 +80,7 @@ class Request(Exchange):
         self._token = self._entropy(TOKEN_LENGTH)
         options = sorted(options, key=lambda option: option[0])  # stable: a path keeps its order
         data = encode(Message(self._type, self._code, self._mid, self._token, options, self._data))
-        self._out += self._outgoing.send(self._mid, data, now) if self._type == Type.CON else [data]
+        self._out += self._outgoing.send(Transmission(self._mid, data), now) if self._type == Type.CON else [data]
 
     def receive(self, data: bytes, now: float) -> None:
         """A datagram of the bridge; what is neither for this request nor valid is as if it had not come."""

@@ -10,7 +10,11 @@
     representations.py   responses in blocks, kept while devices fetch them
     discovery.py         what there is: /.well-known/core (RFC 6690)
     memory.py            what is remembered, so that a repeat is not delivered again
-    outgoing.py          separate responses until they are acknowledged
+    outgoing.py          CONs until they are acknowledged
+    observers.py         who observes what, over all sessions (RFC 7641)
+    observations.py      what one peer observes
+    observation.py       one of these: a registration, and what became of it
+    notifier.py          how notifications get to the peer
     echo.py              proof of an address without state, and of freshness (RFC 9175)
     overload.py          how much one device may ask for
     groups.py            requests by multicast
@@ -19,18 +23,29 @@
 Found through the registry; driven by `thinbridge.shells.datagram`.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from thinbridge import contract
 from thinbridge.errors import DecodeError, SettingsError
-from thinbridge.protocols.base import Entropy, EventType, Path, Protocol, Stateless, Transport
+from thinbridge.protocols.base import (
+    Entropy,
+    EventType,
+    Outbound,
+    Path,
+    Protocol,
+    Session,
+    Stateless,
+    Transport,
+)
 from thinbridge.protocols.coap.codec import Message, compose, decode, empty, rejection
 from thinbridge.protocols.coap.codes import EMPTY, Type
 from thinbridge.protocols.coap.echo import Echo
 from thinbridge.protocols.coap.groups import GroupSession, heard, is_group
 from thinbridge.protocols.coap.memory import NON_LIFETIME, Shared
+from thinbridge.protocols.coap.observations import as_reply
+from thinbridge.protocols.coap.observers import Observers
 from thinbridge.protocols.coap.overload import Proven, Rate
 from thinbridge.protocols.coap.representations import Representations
 from thinbridge.protocols.coap.response import BUSY
@@ -103,6 +118,18 @@ class CoAPSettings:
     """Seconds that a request which changes something may have been on its way: it comes with an Echo value that was
     given so recently, else it gets 4.01 with a new one (RFC 9175 §2.3). 0: of any age, since that costs a round trip,
     and many clients don't know Echo. At most 145: as long as a copy of any request is recognised."""
+    observations: int = 64
+    """Observations of one peer; a registration past it is answered without Observe (RFC 7641 §4.1). A gateway for many
+    devices is one peer."""
+    observations_in_all: int = 50_000
+    """Observations of all peers together, a kilobyte each. A session is kept for as long as it has one, so they stay
+    below half of `limits.sessions`: however many observe, there is room for others."""
+    confirm_every: int = 10
+    """Each n-th notification is a CON where others are NONs: a device that has gone hears nine more, and not one a day
+    for ever (RFC 7641 §4.5 asks for one CON in 24 h, which is kept beside it)."""
+    refresh_pause: float = 1.0
+    """Seconds between two askings of the function for one observation, at least: each may start a pod, whatever the
+    Max-Age of the last answer says."""
 
     groups: tuple[str, ...] = ()
     """Multicast groups to hear, such as All CoAP Nodes: `224.0.1.187`, `ff02::fd`, `ff05::fd` (RFC 7252 §12.8), on all
@@ -146,6 +173,7 @@ class CoAP(Protocol):
         self.shared = Shared(settings.remembered_in_all, settings.replies_in_all)
         self.room = Room(settings.uploads_in_all, entropy, self.counters)
         self.representations = Representations(settings.downloads_in_all, self.counters)
+        self.observers = Observers(settings.observations_in_all)
         self.rate = Rate(settings.rate, settings.burst)
         self.echo = Echo(entropy, settings.freshness)
         self._challenged: dict[tuple[Hashable, int], None] = {}  # in order; hashes of datagrams, nothing else of them
@@ -233,3 +261,7 @@ class CoAP(Protocol):
         if not path.verified:
             self.proven.add(key, path.peer)  # `locate` lets nobody else come here
         return (GroupSession if path.multicast else CoAPSession)(self, key, path, now)
+
+    def publish(self, subject: str, outbound: Outbound, now: float) -> Iterator[Session]:
+        """Notify every observer of a subject; an event with an error in `coapcode` ends what it reaches."""
+        return self.observers.publish(subject, as_reply(outbound), now)

@@ -14,7 +14,7 @@ from thinbridge.protocols.base import Path
 from thinbridge.protocols.coap.codec import Message, compose, decode
 from thinbridge.protocols.coap.codes import VALID, Type
 from thinbridge.protocols.coap.memory import Entry
-from thinbridge.protocols.coap.request import Response
+from thinbridge.protocols.coap.request import Request, Response
 from thinbridge.protocols.coap.session import CoAPSession
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class GroupSession(CoAPSession):
         super().__init__(protocol, key, path, now)
         self._entropy = protocol.entropy
         self._waiting: list[tuple[float, bytes]] = []  # when, and what
+
+    def _observe(self, exchange: int, message: Message, request: Request, body: bytes, now: float) -> Request:
+        """Nobody observes a group: notifications of its members would have one token and sequences of their own."""
+        return request.without_observe()
 
     def _reply(self, message: Message, response: Response) -> bytes:
         """Nothing is said at once: not what is wrong (§8.1), nor which block is to come next."""

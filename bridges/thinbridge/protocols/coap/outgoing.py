@@ -1,6 +1,7 @@
 """CONs on their way: retransmitted until they are acknowledged (RFC 7252 §4.2).
 
-A session's separate responses; `device.coap` sends its request by it. Whose they are knows where they go.
+A session's separate responses and its notifications; `device.coap` sends its request by it. Whose they are knows where
+they go.
 """
 
 from collections import Counter
@@ -29,6 +30,16 @@ class Transmission:
         self.due = inf
         """When it is sent again; never before its turn has come."""
 
+    def outdated(self) -> bool:
+        """Whether there is something newer to send in its place. Asked before each sending of it."""
+        return False
+
+    def renew(self, mid: int, now: float) -> None:
+        """Become what is newer, with a Message ID of its own."""
+
+    def over(self, acknowledged: bool, now: float) -> None:
+        """It was acknowledged; else it was reset, or given up."""
+
 
 class Outgoing:
     """The CONs to one peer.
@@ -39,7 +50,7 @@ class Outgoing:
         nstart: how many may be unacknowledged at a time; the others wait (RFC 7252 §4.7).
     """
 
-    __slots__ = ("_counters", "_entropy", "_mid", "_nstart", "_waiting", "open")
+    __slots__ = ("_counters", "_entropy", "_mid", "_nstart", "_waiting", "open", "round_trip")
 
     def __init__(self, entropy: Entropy, counters: Counter[str], nstart: int) -> None:
         self._entropy = entropy
@@ -48,6 +59,8 @@ class Outgoing:
         self._mid = int.from_bytes(entropy(2), "big")
         self.open: dict[int, Transmission] = {}
         """By Message ID: what is not acknowledged, and what waits for its turn."""
+        self.round_trip: float | None = None
+        """Seconds until an ACK comes, smoothed; None: nothing was acknowledged at once yet."""
         self._waiting: list[Transmission] = []
 
     def next_mid(self) -> int:
@@ -58,19 +71,25 @@ class Outgoing:
             if self._mid not in self.open:
                 return self._mid
 
-    def send(self, mid: int, data: bytes, now: float) -> list[bytes]:
+    def send(self, transmission: Transmission, now: float) -> list[bytes]:
         """Send a CON, now or when its turn comes.
 
         Args:
-            mid: its Message ID, by `next_mid`.
-            data: the message.
+            transmission: fresh; its Message ID is by `next_mid`.
             now: monotonic seconds.
 
         Returns:
             What to send now.
         """
-        transmission = self.open[mid] = Transmission(mid, data)
+        self.open[transmission.mid] = transmission
         self._waiting.append(transmission)
+        return self._next(now)
+
+    def drop(self, transmission: Transmission, now: float) -> list[bytes]:
+        """Send it no more; what is to be sent instead."""
+        del self.open[transmission.mid]
+        if transmission in self._waiting:
+            self._waiting.remove(transmission)
         return self._next(now)
 
     def _next(self, now: float) -> list[bytes]:
@@ -80,8 +99,16 @@ class Outgoing:
             chance = int.from_bytes(self._entropy(2), "big") / 65536
             transmission.timeout = ACK_TIMEOUT * (1 + (ACK_RANDOM_FACTOR - 1) * chance)
             transmission.due = now + transmission.timeout
-            out.append(transmission.data)
+            out.append(self._latest(transmission, now))
         return out
+
+    def _latest(self, transmission: Transmission, now: float) -> bytes:
+        """Its bytes, or those of what takes its place; what was counted of it goes on (RFC 7641 §4.5.2)."""
+        if transmission.outdated():
+            del self.open[transmission.mid]
+            transmission.renew(self.next_mid(), now)
+            self.open[transmission.mid] = transmission
+        return transmission.data
 
     def acknowledged(self, mid: int, kind: int, now: float) -> list[bytes]:
         """An ACK, or a RST: it is over either way; what is to be sent instead."""
@@ -92,6 +119,10 @@ class Outgoing:
         del self.open[mid]
         if kind == Type.RST:
             self._counters["reset"] += 1
+        elif not transmission.tries:  # of a repeat nobody knows which one the ACK is for
+            took = now - (transmission.due - transmission.timeout)
+            self.round_trip = took if self.round_trip is None else self.round_trip + (took - self.round_trip) / 8
+        transmission.over(kind == Type.ACK, now)
         return self._next(now)
 
     def due(self) -> float:
@@ -105,9 +136,10 @@ class Outgoing:
             if transmission.tries == MAX_RETRANSMIT:
                 del self.open[transmission.mid]
                 self._counters["gave_up"] += 1
+                transmission.over(False, now)
                 continue
             transmission.tries += 1
             transmission.timeout *= 2
             transmission.due = now + transmission.timeout  # from now: a clock that stood still makes no burst
-            out.append(transmission.data)
+            out.append(self._latest(transmission, now))
         return out + self._next(now)

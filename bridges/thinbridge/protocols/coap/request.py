@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from copy import copy
 from functools import lru_cache
 from typing import Final
 from unicodedata import category
@@ -24,6 +25,9 @@ from thinbridge.protocols.coap.codes import (
     Option,
 )
 from thinbridge.protocols.coap.content_formats import MEDIA_TYPES
+
+REGISTER, DEREGISTER = 0, 1
+"""What a request's Observe option says (RFC 7641 §2). To the function the end of an observation is a plain GET."""
 
 _PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b"/%") | {0x20}
 _QUERY_PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b"&%") | {0x20}
@@ -68,6 +72,7 @@ class Request:
         "etags",
         "method",
         "no_response",
+        "observe",
         "options",
         "size1",
         "size2",
@@ -94,6 +99,23 @@ class Request:
         """Bytes that its body is said to have (RFC 7959 §4)."""
         self.size2 = False
         """It asks how many bytes the response has."""
+        self.observe: int | None = None
+        """`REGISTER` or `DEREGISTER`, where it has something to say about an observation."""
+
+    def without_block1(self) -> "Request":
+        """Itself, or a copy that was not the last of several blocks."""
+        if self.block1 is None:
+            return self
+        whole = copy(self)
+        whole.block1 = None
+        return whole
+
+    def without_observe(self) -> "Request":
+        """A copy that does not ask to observe: what was read once may be the reading of many requests."""
+        plain = copy(self)
+        plain.observe = None
+        plain.attributes = {name: value for name, value in self.attributes.items() if name != "coapobserve"}
+        return plain
 
 
 def read(message: Message, peer: str) -> Request:
@@ -149,8 +171,10 @@ def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
     elif number == Option.IF_NONE_MATCH:
         attributes["coapifnonematch"] = "true"
     elif number == Option.OBSERVE:
-        if request.method in (GET, FETCH) and from_uint(value) == 0:
-            attributes["coapobserve"] = "register"
+        if request.method in (GET, FETCH) and from_uint(value) in (REGISTER, DEREGISTER):  # others: as if not there
+            request.observe = from_uint(value)
+            if request.observe == REGISTER:
+                attributes["coapobserve"] = "register"
     elif number == Option.NO_RESPONSE:
         request.no_response = from_uint(value)
     elif number == Option.URI_HOST:

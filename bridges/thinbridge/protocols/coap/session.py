@@ -29,7 +29,9 @@ from thinbridge.protocols.coap.blockwise import Block, exponent, operation
 from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection
 from thinbridge.protocols.coap.codes import BAD_OPTION, CONTINUE, EMPTY, GATEWAY_TIMEOUT, Option, Type
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, LIFETIMES, Entry, Memory
-from thinbridge.protocols.coap.outgoing import Outgoing
+from thinbridge.protocols.coap.observation import Observation
+from thinbridge.protocols.coap.observations import Observations
+from thinbridge.protocols.coap.outgoing import Outgoing, Transmission
 from thinbridge.protocols.coap.representations import Downloads, check
 from thinbridge.protocols.coap.request import Refused, Request, Response, TurnedAway, read
 from thinbridge.protocols.coap.response import BUSY, number_of, respond
@@ -66,6 +68,7 @@ class CoAPSession(Session):
         self._charge = protocol.rate.charge
         self._paid = 0.0
         """Until when its messages are paid for, by the endpoint's `rate`."""
+        self._observations: Observations | None = None  # until it asks to observe
         self._uploads: Uploads | None = None  # until a body comes in blocks; most devices never send one
         self._downloads: Downloads | None = None  # until a response has several blocks
         self._sweep = now + EXCHANGE_LIFETIME
@@ -93,14 +96,19 @@ class CoAPSession(Session):
         kind = message.type
         if 0 < message.code < 32 and kind <= Type.NON:
             self._request(message, data, now)
-        elif kind >= Type.ACK and message.code == EMPTY:  # for a separate response of ours
-            self._send_all(self._outgoing.acknowledged(message.mid, kind, now))
-            self._see_busy()
+        elif kind >= Type.ACK and message.code == EMPTY:  # for a separate response, or a notification, of ours
+            self._acknowledged(message.mid, kind, now)
         elif kind == Type.CON:  # a ping (§4.3), a response that nobody asked for, a reserved class (§4.2)
             self._counters["ping" if message.code == EMPTY else "unexpected"] += 1
             self._send(empty(Type.RST, message.mid))
         else:
             self._counters["unexpected"] += 1
+
+    def _acknowledged(self, mid: int, kind: int, now: float) -> None:
+        observations = self._observations
+        if kind == Type.ACK or observations is None or not observations.reset(mid, now):
+            self._send_all(self._outgoing.acknowledged(mid, kind, now))
+        self._see_busy()
 
     def _request(self, message: Message, data: bytes, now: float) -> None:
         digest = hash(data)
@@ -130,7 +138,9 @@ class CoAPSession(Session):
         if isinstance(body, tuple):
             self._memory.note(Entry(0, message, None, digest, now, 0.0), self._reply(message, body))
             return
-        self._exchanges = exchange = self._exchanges + 1
+        exchange = self._next_exchange()
+        if request.observe is not None:
+            request = self._observe(exchange, message, request, body, now)
         entry = self._open[exchange] = Entry(exchange, message, request, digest, now, self._settings.ack_delay)
         self._memory.add(entry)
         self.busy = True
@@ -160,15 +170,40 @@ class CoAPSession(Session):
         key = operation(message.code, message.options)
         return self._uploads.take(key, block, message.payload, request.size1, now)
 
+    def _next_exchange(self) -> int:
+        self._exchanges += 1
+        return self._exchanges
+
+    def _observe(self, exchange: int, message: Message, request: Request, body: bytes, now: float) -> Request:
+        """A request with Observe; without it, if there is no room for an observation (RFC 7641 §4.1)."""
+        if self._observations is None:
+            self._observations = Observations(
+                self,
+                self._outgoing,
+                self._protocol.observers,
+                self._settings,
+                self._counters,
+                self._events,
+                self._send_all,
+                self._next_exchange,
+            )
+        asked = self._observations.asked(exchange, message, request, body, now)
+        return request if asked else request.without_observe()
+
     def _admit(self, now: float) -> None:
         """See that one more may be delivered.
 
         Raises:
             Refused: with 4.29 or 5.03.
         """
-        if len(self._open) + len(self._outgoing.open) >= self._settings.open_exchanges:
-            raise TurnedAway(BUSY, "exchanges_full")  # an answer that is not acknowledged counts: it is kept, too
+        if len(self._open) + len(self._outgoing.open) >= self._settings.open_exchanges and self._full():
+            raise TurnedAway(BUSY, "exchanges_full")
         self._paid = self._charge(self._paid, now)
+
+    def _full(self) -> bool:
+        """An answer that is not acknowledged counts: it is kept, too. Notifications have a limit of their own."""
+        notifications = 0 if self._observations is None else self._observations.under_way
+        return len(self._open) + len(self._outgoing.open) - notifications >= self._settings.open_exchanges
 
     def _report(self, message: Message, request: Request, body: bytes, data: bytes) -> None:
         key = self._who + data  # a retransmission is the same, byte for byte (§4.2)
@@ -255,11 +290,13 @@ class CoAPSession(Session):
 
     def answer(self, exchange: int, reply: Reply, now: float) -> bool:
         """Send the response: piggybacked while there is time, else separate."""
+        if exchange not in self._open:
+            answered = self._observations is not None and self._observations.answered(exchange, reply, now)
+            self._see_busy()
+            return answered
         if reply.outcome is Outcome.PENDING:
-            return exchange in self._open  # and stays there: the answer follows by `replyto`
-        entry = self._open.pop(exchange, None)
-        if entry is None:
-            return False
+            return True  # and it stays open: the answer follows by `replyto`
+        entry = self._open.pop(exchange)
         request, entry.request = entry.request, None
         assert request is not None, "what is open has its request"
         response = respond(request, reply, self._counters)
@@ -267,9 +304,26 @@ class CoAPSession(Session):
             self._suppress(entry)
         else:
             part = reply.attributes.get("contentrange", "") if reply.status == 206 else None
-            self._respond(entry, self.fitted(request, response, now, part), now)
+            response = self.fitted(request, response, now, part)
+            if self._observations is None:
+                self._respond(entry, response, now)
+            else:
+                self._respond_observing(self._observations, entry, reply, response, now)
         self._see_busy()
         return True
+
+    def _respond_observing(
+        self, observations: Observations, entry: Entry, reply: Reply, response: Response, now: float
+    ) -> None:
+        """Respond, perhaps as the first notification of an observation (RFC 7641 §4.1)."""
+        observation = observations.decide(entry.exchange, reply, response, now)
+        if observation is None:
+            self._respond(entry, response, now)
+        elif entry.acknowledged:
+            observations.first(observation, response, now)
+        else:
+            self._respond(entry, observation.numbered(response, now), now)
+            observations.follow(observation, now)
 
     def fitted(self, request: Request, response: Response, now: float, part: str | None = None) -> Response:
         """A response as it can be sent: in blocks if it is too long, or if that was asked for.
@@ -313,25 +367,41 @@ class CoAPSession(Session):
         mid = self._outgoing.next_mid()
         data = compose(entry.type, code, mid, entry.token, options, payload)  # §5.2.3: a NON is answered by a NON
         if entry.type == Type.CON:
-            self._send_all(self._outgoing.send(mid, data, now))
+            self._send_all(self._outgoing.send(Transmission(mid, data), now))
         else:
             self._send(data)
 
     def _suppress(self, entry: Entry) -> None:
         """No response is wanted; a CON still gets its ACK (RFC 7967 §2.1)."""
         self._counters["no_response"] += 1
+        if self._observations is not None:
+            self._observations.forget(entry.exchange)  # nothing would notify it
         if not entry.acknowledged:
             self._acknowledge(entry)
 
     def push(self, target: int | None, outbound: Outbound, now: float) -> int:
-        """CoAP devices hear of nothing that they did not ask for: `REFUSED`, until they can observe."""
+        """Notify the observation that `target` registered; devices hear of nothing that they did not ask for."""
         self._pushes += 1
-        self._counters["push_refused"] += 1
-        self._events.append(Pushed(self._pushes, PushResult.REFUSED))
+        result: PushResult | None = PushResult.REFUSED
+        if self._observations is not None and target is not None:
+            result = self._observations.push(target, outbound, self._pushes, now)
+        if result is PushResult.REFUSED:
+            self._counters["push_refused"] += 1
+        if result is not None:
+            self._events.append(Pushed(self._pushes, result))
+        self._see_busy()
         return self._pushes
 
+    def notify(self, observation: Observation, reply: Reply, turn: int, now: float) -> None:
+        """Something was published that this peer observes; `Observers` calls it."""
+        assert self._observations is not None
+        self._observations.update(observation, reply, turn, 0, now)
+        self._see_busy()
+
     def close(self, reason: str, now: float) -> None:
-        """Forget everything; the device finds out by its own timers."""
+        """Forget everything; a device that observes is told so, others find out by their own timers."""
+        if self._observations is not None:
+            self._observations.close()
         self._open.clear()
         self._end()
 
@@ -349,7 +419,7 @@ class CoAPSession(Session):
 
     def _see_busy(self) -> None:
         self.unsettled = bool(self._outgoing.open)
-        self.busy = self.unsettled or bool(self._open)
+        self.busy = self.unsettled or bool(self._open) or bool(self._observations)
 
     def next_event(self) -> Event | None:
         """Requests, and the outcomes of pushes."""
@@ -363,13 +433,15 @@ class CoAPSession(Session):
         return out
 
     def next_timer(self) -> float:
-        """The first of: an empty ACK that is due, a retransmission, the next sweep."""
+        """The first of: an empty ACK that is due, a retransmission, what observations wait for, the next sweep."""
         when = self._sweep
         for entry in self._open.values():
             if not entry.acknowledged:
                 when = min(when, entry.due)
                 break
         if self._outgoing.open and (due := self._outgoing.due()) < when:
+            when = due
+        if self._observations and (due := self._observations.next_timer()) < when:
             when = due
         return min(when, self._transfers_due())
 
@@ -388,6 +460,8 @@ class CoAPSession(Session):
             if not entry.acknowledged and entry.due <= now:
                 self._acknowledge(entry)
         self._send_all(self._outgoing.handle_timer(now))
+        if self._observations:
+            self._observations.handle_timer(now, self._draining)
         if self._uploads is not None:
             self._uploads.expire(now)
         if self._downloads is not None:
@@ -400,9 +474,13 @@ class CoAPSession(Session):
         for entry in self._memory.expire(now):
             del self._open[entry.exchange]
             self._counters["expired"] += 1  # nobody answered it
+            if self._observations is not None:
+                self._observations.forget(entry.exchange)
         due = self._memory.due()
         if due is None:
-            due = min(self._transfers_due(), now + EXCHANGE_LIFETIME if self._outgoing.open else inf)
+            due = min(
+                self._transfers_due(), now + EXCHANGE_LIFETIME if self._outgoing.open or self._observations else inf
+            )
         if due < inf:
             self._sweep = due  # what is not acknowledged is given up before that
         else:

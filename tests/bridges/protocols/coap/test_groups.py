@@ -138,6 +138,16 @@ def test_a_repeat_is_ignored_and_the_session_ends() -> None:
     assert not bench.owner.live
 
 
+def test_nobody_observes_a_group() -> None:
+    bench = member()
+    bench.send(non(1, (Option.OBSERVE, b""), code=GET, payload=b""))
+    assert "coapobserve" not in bench.inbound.attributes
+    assert bench.answer(Reply(Outcome.ACCEPTED, 200, "text/plain", b"x", {"coapobserve": "true"})) == []
+    (response,) = bench.wait(10)
+    assert response.get(Option.OBSERVE) is None
+    assert not bench.session.busy
+
+
 def test_too_much_is_silent() -> None:
     bench = member(open_exchanges=1)
     for mid in (1, 2):

@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import inf
 
 from thinbridge.protocols.coap.codes import Type
-from thinbridge.protocols.coap.outgoing import Outgoing
+from thinbridge.protocols.coap.outgoing import Outgoing, Transmission
 from thinbridge.testing import seeded
 
 
@@ -19,7 +19,7 @@ def test_five_times_then_no_more() -> None:
         outgoing, counters = make(seed=seed)
         assert outgoing.due() == inf
         times = [10.0]
-        assert outgoing.send(outgoing.next_mid(), b"con", 10.0) == [b"con"]
+        assert outgoing.send(Transmission(outgoing.next_mid(), b"con"), 10.0) == [b"con"]
         while outgoing.open:
             assert outgoing.handle_timer(outgoing.due() - 0.001) == []
             now = outgoing.due()
@@ -36,7 +36,7 @@ def test_an_ack_or_a_rst_ends_it() -> None:
     outgoing, counters = make()
     for kind in (Type.ACK, Type.RST):
         mid = outgoing.next_mid()
-        outgoing.send(mid, b"con", 0.0)
+        outgoing.send(Transmission(mid, b"con"), 0.0)
         assert outgoing.acknowledged(mid, kind, 1.0) == []
         assert not outgoing.open
         outgoing.acknowledged(mid, kind, 1.0)
@@ -46,7 +46,7 @@ def test_an_ack_or_a_rst_ends_it() -> None:
 def test_the_others_wait_for_their_turn() -> None:
     outgoing, counters = make(nstart=2)
     mids = [outgoing.next_mid() for _ in range(4)]
-    assert [outgoing.send(mid, b"%d" % n, 0.0) for n, mid in enumerate(mids)] == [[b"0"], [b"1"], [], []]
+    assert [outgoing.send(Transmission(mid, b"%d" % n), 0.0) for n, mid in enumerate(mids)] == [[b"0"], [b"1"], [], []]
     assert outgoing.acknowledged(mids[2], Type.ACK, 0.5) == []  # nobody can have seen it
     assert counters == {"unexpected": 1}
     assert len(outgoing.open) == 4
@@ -57,8 +57,8 @@ def test_the_others_wait_for_their_turn() -> None:
 
 def test_giving_up_makes_room() -> None:
     outgoing, _ = make(nstart=1)
-    outgoing.send(outgoing.next_mid(), b"first", 0.0)
-    outgoing.send(outgoing.next_mid(), b"second", 0.0)
+    outgoing.send(Transmission(outgoing.next_mid(), b"first"), 0.0)
+    outgoing.send(Transmission(outgoing.next_mid(), b"second"), 0.0)
     sent = []
     while outgoing.open:
         sent += outgoing.handle_timer(outgoing.due())
@@ -69,7 +69,7 @@ def test_message_ids_follow_one_another_from_a_random_one() -> None:
     assert len({make(seed=seed)[0].next_mid() for seed in range(50)}) > 45
     outgoing, _ = make()
     first = outgoing.next_mid()
-    outgoing.send(first, b"open", 0.0)
+    outgoing.send(Transmission(first, b"open"), 0.0)
     mids = [outgoing.next_mid() for _ in range(65535)]
     assert len({first, *mids}) == 65536
     assert outgoing.next_mid() == mids[0]  # the one that is open is left out
