@@ -27,11 +27,11 @@ class Dev:
         """All that it has printed."""
         return self._log.read_text()
 
-    def port(self, scheme: str) -> int:
-        """Where it listens."""
-        found = re.search(rf"listens on {scheme}://127\.0\.0\.1:(\d+)", self.log)
-        assert found, self.log
-        return int(found[1])
+    def port(self, scheme: str, index: int = 0) -> int:
+        """Where it listens; the first of several, unless told."""
+        found = re.findall(rf"listens on {scheme}://127\.0\.0\.1:(\d+)", self.log)
+        assert len(found) > index, self.log
+        return int(found[index])
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
         """Until it has printed this."""

@@ -7,15 +7,17 @@ from tests.interop.dev import Dev, dev
 from tests.interop.plugtest.wire import Device
 
 FUNCTION = "tests/interop/plugtest/function"
-ACK_DELAY = 0.3
-SEPARATE = 0.9
-"""Seconds: shorter than the defaults, for the tests' sake; a separate response is one all the same."""
+ACK_DELAY, EARLY = 1.5, 0.2
+"""Seconds until the empty ACK: on the first listener so long that quick answers are piggybacked even on a machine that
+is busy, on the second one so short that nobody has to wait for separate responses."""
+SEPARATE = 0.8
+"""Seconds that /separate takes: in between."""
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Dev]:
     """It runs, and its function is awake."""
-    listen = [f"coap://127.0.0.1:0?ack_delay={ACK_DELAY}"]
+    listen = [f"coap://127.0.0.1:0?ack_delay={seconds}" for seconds in (ACK_DELAY, EARLY)]
     flags = [
         "--config",
         f"{FUNCTION}/bridge.yaml",
@@ -39,4 +41,11 @@ def server() -> Iterator[Dev]:
 def device(server: Dev) -> Iterator[Device]:
     """A client that nobody has heard of yet."""
     with Device(server.port("coap")) as one:
+        yield one
+
+
+@pytest.fixture
+def early(server: Dev) -> Iterator[Device]:
+    """Another one, whose requests are acknowledged early, so that what takes long has a separate response."""
+    with Device(server.port("coap", 1)) as one:
         yield one

@@ -73,12 +73,12 @@ def separate(device: Device, request: Message) -> Message:
     return response
 
 
-def test_core_09(device: Device) -> None:
+def test_core_09(early: Device) -> None:
     """GET with a separate response, CON."""
-    request = device.request("GET", "/separate")
-    acknowledged(device, request)
-    device.acknowledge(separate(device, request))
-    device.hears_nothing()
+    request = early.request("GET", "/separate")
+    acknowledged(early, request)
+    early.acknowledge(separate(early, request))
+    early.hears_nothing()
 
 
 @pytest.mark.parametrize("token", [b"\0", b"token", b"12345678"])
@@ -87,11 +87,11 @@ def test_core_10(device: Device, token: bytes) -> None:
     assert said(device.ask("GET", "/test", token=token)) == ("2.05", "GET /test")
 
 
-def test_core_11(device: Device) -> None:
+def test_core_11(early: Device) -> None:
     """GET with a token and a separate response."""
-    request = device.request("GET", "/separate", token=b"12345678")
-    acknowledged(device, request)
-    device.acknowledge(separate(device, request))
+    request = early.request("GET", "/separate", token=b"12345678")
+    acknowledged(early, request)
+    early.acknowledge(separate(early, request))
 
 
 def test_core_12(device: Device) -> None:
@@ -122,23 +122,23 @@ def test_core_15(device: Device) -> None:
     device.hears_nothing()
 
 
-def test_core_16(device: Device) -> None:
+def test_core_16(early: Device) -> None:
     """GET, CON, separate, in a lossy context: the request's ACK is lost, the response, and the response's ACK."""
-    request = device.request("GET", "/separate")
-    acknowledged(device, request)
-    acknowledged(device, request)  # the ACK was lost: the client repeats, and the function is not asked again
-    response = separate(device, request)
-    assert separate(device, request) == response  # it was lost: the server repeats it, after 2 to 3 s
-    device.acknowledge(response)
-    acknowledged(device, request)  # a late repeat of the request does not start it all over
-    device.hears_nothing()
+    request = early.request("GET", "/separate")
+    acknowledged(early, request)
+    acknowledged(early, request)  # the ACK was lost: the client repeats, and the function is not asked again
+    response = separate(early, request)
+    assert separate(early, request) == response  # it was lost: the server repeats it, after 2 to 3 s
+    early.acknowledge(response)
+    acknowledged(early, request)  # a late repeat of the request does not start it all over
+    early.hears_nothing()
 
 
-def test_core_17(device: Device) -> None:
+def test_core_17(early: Device) -> None:
     """GET with a separate response, NON: no ACK, and a NON."""
-    request = device.request("GET", "/separate", type=Type.NON)
-    device.send(request)
-    assert said(device.answer(request)) == ("2.05", "GET /separate")
+    request = early.request("GET", "/separate", type=Type.NON)
+    early.send(request)
+    assert said(early.answer(request)) == ("2.05", "GET /separate")
 
 
 def test_core_18(device: Device) -> None:

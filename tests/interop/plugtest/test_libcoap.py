@@ -1,8 +1,11 @@
 """libcoap's client against the plugtest function: every option that it can send, and loss that it makes itself."""
 
+from pathlib import Path
+
 import pytest
 from tests.interop.dev import Dev
 from tests.interop.plugtest.clients import libcoap
+from tests.interop.plugtest.function.main import LARGE
 
 pytestmark = pytest.mark.peer("coap-client-notls")
 
@@ -73,8 +76,57 @@ def test_the_same_again(server: Dev) -> None:
     assert said.count("GET /test") == 2
 
 
+@pytest.mark.parametrize("flags", [[], ["-b", "16"], ["-b", "1024"], ["-N"]], ids=" ".join)
+@pytest.mark.parametrize("path", ["/large", "/large-separate"])
+def test_blocks_down(path: str, flags: list[str], server: Dev) -> None:
+    assert libcoap(server.port("coap"), path, *flags) == LARGE + "\n"
+
+
+def test_a_block_of_its_choice(server: Dev) -> None:
+    assert libcoap(server.port("coap"), "/large", "-b", "30,64") == LARGE[30 * 64 : 31 * 64] + "\n"
+
+
+@pytest.mark.parametrize("flags", [[], ["-b", "64"], ["-N"]], ids=" ".join)
+def test_blocks_up(flags: list[str], server: Dev, tmp_path: Path) -> None:
+    sent = tmp_path / "body"
+    sent.write_text("".join(f"{number:05d}" for number in range(700)))
+    port = server.port("coap")
+    assert libcoap(port, "/large-update", "-m", "put", "-f", sent, "-t", "text/plain", *flags) == "changed\n"
+    assert libcoap(port, "/large-update") == sent.read_text() + "\n"
+
+
+@pytest.mark.parametrize("flags", [[], ["-b", "128"]], ids=" ".join)
+def test_blocks_both_ways(flags: list[str], server: Dev, tmp_path: Path) -> None:
+    sent = tmp_path / "body"
+    sent.write_text("".join(f"abcd{number:05d}" for number in range(300)))
+    said = libcoap(server.port("coap"), "/large-post", "-m", "post", "-f", sent, "-t", "text/plain", *flags)
+    assert said == sent.read_text().upper() + "\n"
+
+
 @pytest.mark.parametrize("path", ["/test", "/separate"])
-@pytest.mark.parametrize("lost", ["1", "2", "30%"])
-def test_loss(path: str, lost: str, server: Dev) -> None:
-    """The client fails to send these datagrams of its own: requests, and ACKs of separate responses."""
+@pytest.mark.parametrize("lost", ["1", "2"])
+def test_one_is_lost(path: str, lost: str, server: Dev) -> None:
+    """The client's first datagram, or its second: of /separate that is the ACK of the response."""
     assert libcoap(server.port("coap"), path, "-l", lost) == f"GET {path}\n"
+
+
+def lossy(server: Dev, path: str, *arguments: object) -> str:
+    """What it prints when it loses 30 % of what it sends. Its user tries again if it gave up, as is its right."""
+    said = ""
+    for _ in range(4):
+        said = said or libcoap(server.port("coap"), path, "-l", "30%", *arguments)
+    return said
+
+
+@pytest.mark.parametrize("path", ["/test", "/separate"])
+def test_loss(path: str, server: Dev) -> None:
+    assert lossy(server, path, "-B", "10") == f"GET {path}\n"
+
+
+@pytest.mark.timeout(120)
+def test_loss_among_blocks(server: Dev, tmp_path: Path) -> None:
+    sent = tmp_path / "body"
+    sent.write_text("".join(f"abcd{number:05d}" for number in range(200)))
+    whole = ["-L", "3"]  # it prints a body when all of it is there, or nothing
+    said = lossy(server, "/large-post", "-m", "post", "-f", sent, "-t", "text/plain", *whole)
+    assert said == sent.read_text().upper() + "\n"

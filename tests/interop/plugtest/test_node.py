@@ -3,6 +3,7 @@
 import pytest
 from tests.interop.dev import Dev
 from tests.interop.plugtest.clients import node
+from tests.interop.plugtest.function.main import LARGE
 
 pytestmark = pytest.mark.peer("node", "npm:coap")
 
@@ -34,3 +35,16 @@ def test_accept_and_etag(server: Dev) -> None:
     assert node(port, "/nothing")[0].code == "4.04"
     [first] = node(port, "/validate")
     assert [name for name, _ in first.options] == ["ETag", "Content-Format"]
+
+
+def test_blocks_down(server: Dev) -> None:
+    [heard] = node(server.port("coap"), "/large")
+    assert heard.payload == LARGE
+
+
+def test_blocks_up(server: Dev) -> None:
+    """It sends blocks only if it is told to: Block1 is the size exponent of the first."""
+    port, text = server.port("coap"), "".join(f"{number:05d}" for number in range(700))
+    set_ = {"Content-Format": "text/plain", "Block1": 6}
+    assert node(port, "/large-update", method="PUT", payload=text, set=set_)[0].payload == "changed"
+    assert node(port, "/large-update")[0].payload == text

@@ -51,6 +51,7 @@ def test_the_page_has_every_scenario() -> None:
 def test_every_scenario_is_played() -> None:
     wanted = [f"CORE {number:02}" for number in (*range(1, 24), 31)]
     wanted += [f"LINK {number:02}" for number in range(1, 10)]
+    wanted += [f"BLOCK {number:02}" for number in range(1, 7)]
     assert set(wanted) - {scenario.name for scenario in played()} == set()
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from tests.interop.plugtest.strict import judge
 
+from thinbridge.protocols.coap.blockwise import Block, exponent, parse
 from thinbridge.protocols.coap.codec import Message, OptionValue, encode, uint
 from thinbridge.protocols.coap.codes import EMPTY, METHODS, Option, Type, dotted
 
@@ -106,10 +107,43 @@ class Device:
         self.send(request)
         return self.answer(request)
 
-    def fetch(self, target: str, size: int | None = None) -> Message:
-        """A GET and all of its blocks, of `size` or of the server's choice, as one response (RFC 7959 §2.4)."""
-        response = self.ask("GET", target)
-        return response
+    def fetch(
+        self, target: str, size: int | None = None, *options: OptionValue, first: Message | None = None
+    ) -> Message:
+        """A GET and all of its blocks (RFC 7959 §2.4), as the first response with all of the payload.
+
+        Args:
+            target: path and query.
+            size: of the blocks; None: the server chooses.
+            options: further ones.
+            first: the response that the first block is in, if it is there already; its request is not repeated.
+        """
+        asked = [] if size is None else [(int(Option.BLOCK2), block(0, False, size))]
+        first = first or self.ask("GET", target, *asked, *options)
+        blocks, body = [first], bytearray(first.payload)
+        while (more := said_block(blocks[-1], Option.BLOCK2)) is not None and more.more:
+            next_one = block(len(body) // more.size, False, more.size)
+            response = self.ask("GET", target, (Option.BLOCK2, next_one), *options)
+            follows(first, response, len(body))
+            body += response.payload
+            blocks.append(response)
+        return Message(first.type, first.code, first.mid, first.token, first.options, bytes(body))
+
+    def upload(self, method: str, target: str, body: bytes, size: int) -> Message:
+        """A body in blocks (RFC 7959 §2.5), each of which must be asked for; the response to the last one."""
+        at, more = 0, True
+        while True:
+            more = at + size < len(body)
+            value, part = block(at // size, more, size), body[at : at + size]
+            response = self.ask(method, target, (Option.BLOCK1, value), payload=part, format=0)
+            said = said_block(response, Option.BLOCK1)
+            assert said is not None, f"{response} does not say which block it is about"
+            assert (said.start, said.more) == (at, more)
+            if not more:
+                return response
+            assert dotted(response.code) == "2.31", response
+            assert said.size <= size
+            at, size = at + size, said.size
 
     def answer(self, request: Message) -> Message:
         """The piggybacked response of a CON, the NON of a NON."""
@@ -125,6 +159,26 @@ class Device:
     def acknowledge(self, message: Message, type: int = Type.ACK) -> None:
         """An empty ACK, or RST, of what was heard."""
         self.send(Message(type, EMPTY, message.mid))
+
+
+def block(num: int, more: bool, size: int) -> bytes:
+    """The value of a Block option, the size in bytes."""
+    return Block(num, more, exponent(size)).encode()
+
+
+def said_block(message: Message, option: int) -> Block | None:
+    """A Block option; None: it is not there."""
+    value = message.get(option)
+    return None if value is None else parse(value)
+
+
+def follows(first: Message, response: Message, at: int) -> None:
+    """Assert that a response is a later block of the same representation, and begins at this byte."""
+    said = said_block(response, Option.BLOCK2)
+    assert said is not None
+    assert (response.code, said.start) == (first.code, at)
+    for option in (Option.ETAG, Option.CONTENT_FORMAT):  # RFC 7959 §2.4
+        assert response.get(option) == first.get(option)
 
 
 def said(message: Message) -> Sequence[object]:
