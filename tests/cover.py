@@ -10,6 +10,7 @@ from pathlib import Path
 
 CORES = {
     "bridges/thinbridge/protocols/udp.py": ["tests/bridges/protocols/test_udp.py"],
+    "bridges/thinbridge/protocols/cloudevents.py": ["tests/bridges/protocols/test_cloudevents.py"],
     "bridges/thinbridge/protocols/coap/*": ["tests/bridges/protocols/coap"],
     "bridges/thinbridge/protocols/mqtt/*": ["tests/bridges/protocols/mqtt"],
     "bridges/thinbridge/device/*": ["tests/bridges/device"],

@@ -3,25 +3,18 @@
 Called by the session for every PUBLISH that has properties, or whose listener reads 3.1.1 payloads as events.
 """
 
-import base64
-import binascii
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from thinbridge import contract
 from thinbridge.errors import DecodeError
+from thinbridge.protocols import cloudevents
 from thinbridge.protocols.mqtt import properties, reasons, topics
 from thinbridge.protocols.mqtt.codec import Publish
 
-_REQUIRED: Final = frozenset(("id", "source", "specversion", "type"))
-_NAME = re.compile("[a-z0-9]{1,64}")
-_BRIDGE = re.compile("(.*:)?(//[^/]*)?/apis/v1/namespaces/[^/]*/bridges/")
-"""The path of a bridge's `source` (`contract.source`), whatever stands in front of it."""
-
 _STRUCTURED: Final = "application/cloudevents"
+_CODES: Final = {"event_invalid": reasons.PAYLOAD_FORMAT, "event_forged": reasons.IMPLEMENTATION}
 
 
 @dataclass(slots=True)
@@ -72,7 +65,7 @@ def read(publish: Publish) -> Message:
     users: Sequence[tuple[str, str]] = values.get(properties.USER, ())
     if (message.content_type or "").lower().startswith(_STRUCTURED):
         read_structured(message)
-    elif users and _REQUIRED.issubset(name for name, _ in users):
+    elif users and cloudevents.REQUIRED.issubset(name for name, _ in users):
         users = _read_binary(message, users)
     if users:
         message.attributes = {**message.attributes, "mqttuserprops": json.dumps(users, separators=(",", ":"))}
@@ -100,11 +93,14 @@ def _read_binary(message: Message, users: Iterable[tuple[str, str]]) -> list[tup
     event: dict[str, str] = {}
     others: list[tuple[str, str]] = []
     for name, value in users:
-        if _NAME.fullmatch(name) and name not in event and name not in ("data", "datacontenttype"):
+        if cloudevents.is_name(name) and name not in event and name != "datacontenttype":
             event[name] = value
         elif name != "datacontenttype":  # Content Type says it (§3.1.1); some list it here too
             others.append((name, value))
-    message.event = _checked(event)
+    try:
+        message.event = cloudevents.checked(event)
+    except DecodeError as error:
+        raise _coded(error) from None
     return others
 
 
@@ -128,67 +124,18 @@ def read_structured(message: Message) -> None:
         DecodeError: it is none, or in a format that is not JSON.
     """
     kind = (message.content_type or "").split(";")[0].strip().lower()
-    if kind not in ("", _STRUCTURED, _STRUCTURED + "+json"):
+    if kind not in ("", _STRUCTURED, cloudevents.JSON):
         raise _invalid()  # batches do not exist in MQTT (§3), other formats are not ours to read
     try:
-        document = json.loads(message.data)
-    except (ValueError, RecursionError):
-        raise _invalid() from None
-    if not isinstance(document, dict):
-        raise _invalid()
-    message.content_type, message.data = _payload(document)
-    message.event = _checked({name: _text(value) for name, value in document.items() if value is not None})
+        message.content_type, message.data, message.event = cloudevents.from_json(message.data)
+    except DecodeError as error:
+        raise _coded(error) from None
 
 
-def _payload(document: dict[str, Any]) -> tuple[str | None, bytes]:
-    """`datacontenttype` and the bytes of `data` or `data_base64` (CloudEvents JSON format §3.1)."""
-    media: Any = document.pop("datacontenttype", None)
-    encoded = document.pop("data_base64", None)
-    has_data = document.get("data") is not None
-    data = document.pop("data", None)
-    if media is not None and not (isinstance(media, str) and media.isascii() and media.isprintable()):
-        raise _invalid()
-    if encoded is not None:
-        if has_data or not isinstance(encoded, str):
-            raise _invalid()
-        try:
-            return media, base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):
-            raise _invalid() from None
-    if not has_data:
-        return media, b""
-    essence = (media or "application/json").split(";")[0].strip().lower()
-    try:
-        if isinstance(data, str) and not essence.endswith(("/json", "+json")):
-            return media, data.encode()
-        return media or "application/json", json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-    except (UnicodeEncodeError, RecursionError):
-        raise _invalid() from None
-
-
-def _text(value: Any) -> str:
-    """An attribute's canonical text (CloudEvents §3.1): strings, integers, booleans."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    raise _invalid()
-
-
-def _checked(event: dict[str, str]) -> Mapping[str, str]:
-    """Valid by CloudEvents §3, and not pretending to come from a bridge."""
-    if event.get("specversion") != "1.0" or not all(event.get(name) for name in _REQUIRED):
-        raise _invalid()
-    if not all(_NAME.fullmatch(name) for name in event):
-        raise _invalid()
-    if not all(topics.is_clean(value) for value in event.values()):
-        raise _invalid()
-    if event["type"].startswith(contract.TYPE_PREFIX) or _BRIDGE.match(event["source"]):
-        raise DecodeError("event_forged", reasons.IMPLEMENTATION)
-    return event
+def _coded(error: DecodeError) -> DecodeError:
+    """With the reason code of its PUBACK."""
+    return DecodeError(error.reason, _CODES[error.reason])
 
 
 def _invalid() -> DecodeError:
-    return DecodeError("event_invalid", reasons.PAYLOAD_FORMAT)
+    return _coded(cloudevents.invalid())
