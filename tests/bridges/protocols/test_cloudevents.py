@@ -40,40 +40,33 @@ def test_attributes_have_their_canonical_text() -> None:
     assert attributes == {**ATTRIBUTES, "a": "true", "b": "false", "c": "-7"}
 
 
+BAD: tuple[dict[str, Any], ...] = (
+    {"specversion": "0.3"},
+    {"id": ""},
+    {"source": None},
+    {"Bad": "x"},
+    {"": "x"},
+    {"a" * 65: "x"},
+    {"a": 1.5},
+    {"a": []},
+    {"a": "\n"},
+    {"a": "\ud800"},
+    {"a": "\U0001fffe"},
+    {"data": float("nan")},
+    {"data": "\ud800"},
+    {"data": "\ud800", "datacontenttype": "text/plain"},
+    {"data": 1, "data_base64": "AA=="},
+    {"data_base64": 1},
+    {"data_base64": "!"},
+    {"data_base64": "ü"},
+    {"datacontenttype": "a\nb"},
+    {"datacontenttype": 1},
+)
+
+
 @pytest.mark.parametrize(
     "document",
-    [
-        b"",
-        b"\xff",
-        b"[" * 100_000,
-        b"[]",
-        b"{}",
-        *(
-            json.dumps({**ATTRIBUTES, **members}).encode()
-            for members in (
-                {"specversion": "0.3"},
-                {"id": ""},
-                {"source": None},
-                {"Bad": "x"},
-                {"": "x"},
-                {"a" * 65: "x"},
-                {"a": 1.5},
-                {"a": []},
-                {"a": "\n"},
-                {"a": "\ud800"},
-                {"a": "\U0001fffe"},
-                {"data": float("nan")},
-                {"data": "\ud800"},
-                {"data": "\ud800", "datacontenttype": "text/plain"},
-                {"data": 1, "data_base64": "AA=="},
-                {"data_base64": 1},
-                {"data_base64": "!"},
-                {"data_base64": "ü"},
-                {"datacontenttype": "a\nb"},
-                {"datacontenttype": 1},
-            )
-        ),
-    ],
+    [b"", b"\xff", b"[" * 100_000, b"[]", b"{}", *(json.dumps({**ATTRIBUTES, **one}).encode() for one in BAD)],
 )
 def test_what_claims_to_be_an_event_and_is_none(document: bytes) -> None:
     with pytest.raises(DecodeError, match="event_invalid"):
