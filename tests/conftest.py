@@ -8,6 +8,8 @@ import pytest
 
 NPM = Path("/usr/local/lib/thinbridge-peers/node_modules")
 """Where `make peers` puts what comes from npm."""
+PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+"""Debian has servers, such as mosquitto, where only root looks."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -25,4 +27,4 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _is_there(name: str) -> bool:
     """A program, or `npm:` and a package."""
     kind, colon, package = name.partition(":")
-    return (NPM / package).is_dir() if colon else shutil.which(kind) is not None
+    return (NPM / package).is_dir() if colon else shutil.which(kind, path=PATH) is not None

@@ -340,7 +340,7 @@ class Bridge:
         """What `/health/ready` says beside its status."""
         return {
             "endpoints": [
-                {"name": one.name, "url": one.url, "protocol": one.protocol, "sessions": one.sessions}
+                {"name": one.name, "url": one.url, "protocol": one.protocol, "sessions": one.sessions, **one.health()}
                 for one in self.endpoints
             ],
             "in_flight": self._open,

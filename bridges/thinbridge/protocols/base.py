@@ -506,6 +506,10 @@ class Endpoint(ABC):
     def sessions(self) -> int:
         """How many are live."""
 
+    def health(self) -> Mapping[str, Any]:
+        """What more there is to say in `/health/ready`: the state of what it calls, such as a broker."""
+        return {}
+
     @property
     def settled(self) -> bool:
         """Whether every answer that needs an acknowledgement has it."""
