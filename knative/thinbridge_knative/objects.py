@@ -157,7 +157,7 @@ def _pod(plan: Plan, image: str, host: bool) -> Object:
 
 def _low_ports(plan: Plan) -> Object:
     """Let nobody in particular bind a port below 1024, in the pod's own network: a sysctl that every cluster allows."""
-    if all(listener.port >= ROOTS for listener in plan.settings.listen):
+    if all(listener.port >= ROOTS for listener in plan.listeners):
         return {}
     return {"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]}
 
@@ -207,7 +207,7 @@ def _volume(secret: str) -> str:
 
 def _listeners(plan: Plan) -> list[Listener]:
     """One listener a port: IPv4 and IPv6 may share it."""
-    return list({port_name(listener): listener for listener in plan.settings.listen}.values())
+    return list({port_name(listener): listener for listener in plan.listeners}.values())
 
 
 def _downward(name: str, path: str) -> Object:
@@ -237,15 +237,14 @@ def _probe(path: str, **times: int) -> Object:
 
 def _services(plan: Plan) -> list[Object]:
     """One with all listeners for the cluster (and the nodes), one without an address for the pods' own; and, for load
-    balancers, one a transport: few providers take UDP and TCP in one.
+    balancers, one a transport: few providers take UDP and TCP in one. Nobody calls a bridge that only calls a broker.
     """
     kind, listeners = plan.exposure, _listeners(plan)
     inside = "NodePort" if kind == "NodePort" else "ClusterIP"
     http = {"name": HTTP_PORT_NAME, "port": HTTP_PORT, "targetPort": HTTP_PORT_NAME, "protocol": "TCP"}
-    services = [
-        _service(plan, plan.name, [_port(one) for one in listeners], {"type": inside, **_policy(plan, inside)}),
-        _service(plan, resource.headless(plan.name), [http], {"clusterIP": "None"}),
-    ]
+    services = [_service(plan, resource.headless(plan.name), [http], {"clusterIP": "None"})]
+    if ports := [_port(one) for one in listeners]:
+        services.insert(0, _service(plan, plan.name, ports, {"type": inside, **_policy(plan, inside)}))
     for transport in Transport if kind == LOAD_BALANCER else ():
         if ports := [_port(one) for one in listeners if one.protocol.transport is transport]:
             name = resource.load_balancer(plan.name, transport.value)

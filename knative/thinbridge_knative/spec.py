@@ -56,6 +56,11 @@ class Plan:
     """The same, checked."""
 
     @property
+    def listeners(self) -> list[Listener]:
+        """Those that bind a port; the others call somebody, such as a broker."""
+        return [listener for listener in self.settings.listen if listener.protocol.listens]
+
+    @property
     def exposure(self) -> str:
         """How devices reach it."""
         return str((self.spec.get("expose") or {}).get("type") or "ClusterIP")
@@ -89,7 +94,8 @@ def read(bridge: Mapping[str, Any], resolve: Resolve) -> Plan:
         settings = settings.model_copy(update={"drain": config["drain"]})
     plan = Plan(meta["name"], meta.get("namespace", ""), meta.get("uid", ""), spec, config, settings)
     for index, listener in enumerate(settings.listen):
-        _reachable(listener, f"listen[{index}].url", plan.exposure)
+        if listener.protocol.listens:
+            _reachable(listener, f"listen[{index}].url", plan.exposure)
     return plan
 
 

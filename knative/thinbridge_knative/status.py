@@ -224,7 +224,7 @@ def _timed(conditions: Iterable[Condition], bridge: Object, now: str) -> list[di
 def addresses(plan: Plan, seen: Seen) -> list[dict[str, str]]:
     """Where devices reach each listener: from inside the cluster, then from outside as far as it can be known."""
     found = []
-    for listener in plan.settings.listen:
+    for listener in plan.listeners:
         scheme = listener.protocol.name
         hosts = [f"{plan.name}.{plan.namespace}.svc:{listener.port}", *_outside(plan, seen, port_name(listener))]
         found += [{"name": listener.name, "url": f"{scheme}://{host}"} for host in hosts]

@@ -155,6 +155,17 @@ def test_inside_the_cluster_one_service_has_all_listeners() -> None:
     assert ports(found["Service", "iot-pods"]) == [("http-bridge", 8090, "TCP")]
 
 
+def test_a_bridge_that_only_calls_a_broker_has_no_ports_and_no_service_for_them() -> None:
+    broker = {"url": "mqtt+broker://broker.iot.svc/?subscribe=up"}
+    objects = made(listen=[broker])
+    assert [key for key in objects if key[0] == "Service"] == [("Service", "iot-pods")]
+    assert [one["name"] for one in pod(listen=[broker])["containers"][0]["ports"]] == ["http-bridge"]
+    both = made(listen=[broker, {"url": "udp:9000"}])
+    assert ports(both["Service", "iot"]) == [("udp-9000", 9000, "UDP")]
+    sidecar = {"url": "mqtt+broker://127.0.0.1:8080/?subscribe=up"}
+    assert made(listen=[sidecar], expose={"type": "HostNetwork"})
+
+
 def test_ipv4_and_ipv6_share_a_port() -> None:
     both = made(listen=[{"url": "udp://0.0.0.0:9000"}, {"url": "udp://[::]:9000"}])
     assert ports(both["Service", "iot"]) == [("udp-9000", 9000, "UDP")]

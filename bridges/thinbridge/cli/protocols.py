@@ -1,5 +1,6 @@
 """`thinbridge protocols list`: what is installed, ours and a stranger's, and what of it is broken."""
 
+from dataclasses import Field, fields
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -74,8 +75,6 @@ def _row(one: Any) -> tuple[str, ...]:
 
 def _details(one: Any) -> dict[str, Any]:
     """Everything a program may want to know."""
-    from dataclasses import fields
-
     details = {"name": one.name, "distribution": one.distribution}
     if one.protocol is None:
         return {**details, "problem": one.problem}
@@ -88,5 +87,11 @@ def _details(one: Any) -> dict[str, Any]:
             {"type": event.type, "description": event.description, "attributes": list(event.attributes)}
             for event in protocol.event_types
         ],
-        "options": {field.name: getattr(protocol.Settings(), field.name) for field in fields(protocol.Settings)},
+        "options": {field.name: _default(field) for field in fields(protocol.Settings)},
     }
+
+
+def _default(field: Field[Any]) -> Any:
+    """A key's default; of the key alone, since a protocol may ask that some are given."""
+    value = field.default_factory() if callable(field.default_factory) else field.default
+    return list(value) if isinstance(value, tuple) else value

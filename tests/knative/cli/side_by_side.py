@@ -97,7 +97,7 @@ def _errors(recorded: dict[str, str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    return text.replace("{installed}", "coap, mqtt, …").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
 def _shown(words: list[str]) -> str:

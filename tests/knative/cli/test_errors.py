@@ -8,6 +8,8 @@ import pytest
 from tests.knative.cli.conftest import Kn
 from tests.knative.cli.fake import FakeApi, kubeconfig
 
+from thinbridge import registry
+
 CASES: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "errors.toml").read_text())["case"]
 
 
@@ -16,7 +18,7 @@ def test_mistake(case: dict[str, Any], api: FakeApi, kn: Kn) -> None:
     status, out, err = kn(*case["words"])
     lines = err.splitlines()
     assert (status, out) == (1, "")
-    assert lines[0] == f"Error: {case['error']}"
+    assert lines[0] == f"Error: {case['error']}".replace("{installed}", ", ".join(registry.names()))
     assert lines[-1] == f"Run '{case['help']} --help' for usage"
     assert [method for method, _ in api.requests if method != "GET"] == []
 

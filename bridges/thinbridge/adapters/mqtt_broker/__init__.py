@@ -17,10 +17,10 @@ message until the sink has accepted it, since its acknowledgement waits for that
 
 from typing import ClassVar
 
-from thinbridge import contract
 from thinbridge.adapters.mqtt_broker.endpoint import BrokerEndpoint
 from thinbridge.adapters.mqtt_broker.settings import BrokerSettings
-from thinbridge.protocols.base import Adapter, Endpoint, EventType, Limits, Transport
+from thinbridge.protocols.base import Adapter, Endpoint, Limits, Transport
+from thinbridge.protocols.mqtt import MQTT
 
 __all__ = ["BrokerSettings", "MQTTBroker", "MQTTSBroker"]
 
@@ -32,7 +32,7 @@ class MQTTBroker(Adapter):
     transport = Transport.STREAM
     port = 1883
     listens = False
-    event_types = (EventType(contract.MQTT_MESSAGE, "a message that was published", contract.MQTT_ATTRIBUTES),)
+    event_types = (MQTT.event_types[0],)  # a will is the broker's to publish: it comes as a message
     Settings = BrokerSettings
     settings: BrokerSettings
 
