@@ -60,7 +60,7 @@ OWNED: Final = frozenset(
 
 REPLY_ATTRIBUTES: Final = (
     "coapcode", "coapformat", "coapmaxage", "coapetag", "coapobserve", "coapconfirmable",
-    "mqtttopic", "mqttqos", "mqttretain",
+    "mqtttopic", "mqttqos", "mqttretain", "mqttexpiry",
 )  # fmt: skip
 """How a reply event steers the answer; a protocol ignores what it does not know."""
 

@@ -123,9 +123,11 @@ class Reply:
     mqtt_topic: str | None = field(default=None, kw_only=True)
     """Publish there, if this device subscribes to it, instead of to the request's Response Topic."""
     mqtt_qos: int | None = field(default=None, kw_only=True)
-    """0 or 1."""
+    """0, 1 or 2."""
     mqtt_retain: bool | None = field(default=None, kw_only=True)
-    """Mark it as retained, for subscriptions that keep the mark (MQTT 5 Retain As Published)."""
+    """Keep it as the topic's last value, which devices that subscribe later get; empty data takes that away."""
+    mqtt_expiry: int | None = field(default=None, kw_only=True)
+    """Seconds after which it need not reach a device any more."""
     type: str | None = field(default=None, kw_only=True)
     """Event type; None: the request's plus `.reply`."""
     subject: str | None = field(default=None, kw_only=True)
@@ -140,8 +142,8 @@ class Reply:
             )
         if self.mqtt_topic is not None:
             check_topic(self.mqtt_topic, "Reply(mqtt_topic")
-        if self.mqtt_qos not in (None, 0, 1):
-            raise ValueError(f"Reply(mqtt_qos={self.mqtt_qos}): must be 0 or 1")
+        if self.mqtt_qos not in (None, 0, 1, 2):
+            raise ValueError(f"Reply(mqtt_qos={self.mqtt_qos}): must be 0, 1 or 2")
         self.attributes()
 
     def attributes(self) -> dict[str, str]:
@@ -157,6 +159,7 @@ class Reply:
             "mqtttopic": self.mqtt_topic,
             "mqttqos": self.mqtt_qos,
             "mqttretain": self.mqtt_retain,
+            "mqttexpiry": self.mqtt_expiry,
         }
         return canonical({name: value for name, value in named.items() if value is not None} | dict(self.extensions))
 

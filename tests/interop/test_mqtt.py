@@ -70,7 +70,7 @@ def test_a_push_reaches_a_subscriber() -> None:
             await until(lambda: w.bridge.endpoints[1].sessions)
             assert await run("mosquitto_pub", "-p", w.mqtt, "-i", "other", "-t", "t", "-m", "x") == (0, "")
             session = next(iter(w.bridge.endpoints[1].core.sessions.values()))  # type: ignore[attr-defined]
-            await until(lambda: session._subscriptions.match("commands/set"))
+            await until(lambda: session._downlink._subscriptions.match("commands/set"))
             entry = w.bridge._directory.entry(w.bridge.endpoints[1], session)
             attributes = (
                 "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: s\r\nce-type: t\r\nce-mqtttopic: commands/set\r\n"

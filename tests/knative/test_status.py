@@ -54,7 +54,8 @@ def test_all_is_well() -> None:
     assert made["conditions"][0]["type"] == "Ready"
     assert (made["observedGeneration"], made["sinkUri"], made["replicas"]) == (1, URI, 1)
     source = "/apis/v1/namespaces/home/bridges/iot"
-    types = ["dev.thinbridge.coap.request", "dev.thinbridge.mqtt.message", "dev.thinbridge.mqtt.will"]
+    mqtt = ("mqtt.message", "mqtt.will", "session.opened", "session.closed")
+    types = [f"dev.thinbridge.{kind}" for kind in ("coap.request", *mqtt)]
     assert made["ceAttributes"] == [{"type": kind, "source": source} for kind in types]
     assert made["selector"] == "app.kubernetes.io/name=thinbridge,app.kubernetes.io/instance=iot"
 

@@ -54,10 +54,10 @@ def send(
         int | None,
         typer.Option(
             "--qos",
-            metavar="0|1",
-            parser=console.number(int, 0, 1),
-            autocompletion=console.choices("0", "1"),
-            help="MQTT: 1, the default, waits for PUBACK.",
+            metavar="0|1|2",
+            parser=console.number(int, 0, 2),
+            autocompletion=console.choices("0", "1", "2"),
+            help="MQTT: 1, the default, waits for PUBACK, 2 for PUBCOMP.",
         ),
     ] = None,
     response_topic: Annotated[

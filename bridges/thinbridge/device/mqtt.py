@@ -1,7 +1,7 @@
-"""An MQTT device, 3.1.1 or 5: connect, publish one message, wait for its PUBACK and for the answer to it.
+"""An MQTT device, 3.1.1 or 5: connect, publish one message, wait for its acknowledgement and for the answer to it.
 
-`Request` is one message and its answer (`thinbridge send`, the kit); `Client` underneath is a whole client, which sends
-again after a lost connection what was not acknowledged. Both sans-IO.
+`Request` is one message and its answer (`thinbridge send`, the kit); `Client` underneath is a whole client at QoS 0, 1
+and 2, which sends again after a lost connection what was not acknowledged. Both sans-IO.
 """
 
 from collections import deque
@@ -10,9 +10,12 @@ from typing import Final
 
 from thinbridge.device.base import Exchange, Result
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.mqtt import codec, connect, properties, reasons, wire
+from thinbridge.protocols.mqtt import aliases, codec, connect, properties, reasons, subscribe, wire
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connect import V5, Connect
+
+_ACKS: Final = {1: "PUBACK", 2: "PUBREC"}
+"""What tells a device that the server has its message, by QoS."""
 
 CORRELATION: Final = b"1"
 """Correlation Data of a `Request`: its connection has only one."""
@@ -33,12 +36,17 @@ class Client:
         self.suback: bytes | None = None
         """Codes of the last SUBACK."""
         self.acknowledged: list[tuple[int, int]] = []
-        """(packet identifier, reason) of each PUBACK, in order."""
+        """(packet identifier, reason) of each PUBACK and each first PUBREC, in order: the server has the message."""
+        self.completed: list[int] = []
+        """Packet identifiers of each PUBCOMP."""
         self.received: deque[Publish] = deque()
-        """Messages from the server, acknowledged already."""
+        """Messages from the server, acknowledged already; at QoS 2 each once."""
         self.closed: int | None = None
         """The server ends it: reason of its DISCONNECT, or of what it sent that is not MQTT."""
         self._unacknowledged: dict[int, Publish] = {}
+        self._released: dict[int, None] = {}  # QoS 2: PUBREL was sent, no PUBCOMP yet
+        self._unreleased: set[int] = set()  # from the server: PUBREC was sent, no PUBREL yet
+        self._aliases = aliases.Incoming(0)
         self._last_id = 0
         self._out: list[bytes] = []
         self._framer = wire.Framer(wire.MAX_REMAINING)
@@ -48,6 +56,7 @@ class Client:
     def connect(self, now: float) -> None:
         """On a new connection: greet. What was not acknowledged follows the CONNACK (MQTT-4.4.0-1)."""
         self._framer = wire.Framer(wire.MAX_REMAINING)
+        self._aliases = aliases.Incoming(self.hello.properties.get(properties.TOPIC_ALIAS_MAXIMUM, 0))
         self.connack = self.closed = None
         self._out = [connect.encode_connect(self.hello)]
         self._heartbeat(now)
@@ -55,7 +64,7 @@ class Client:
     def subscribe(self, *filters: tuple[str, int]) -> None:
         """Subscribe to filters, each with its QoS."""
         self.suback = None
-        self._out.append(codec.encode_subscribe(self._next_id(), filters, self.hello.v5))
+        self._out.append(subscribe.encode_subscribe(self._next_id(), filters, self.hello.v5))
 
     def publish(self, publish: Publish) -> int:
         """Publish a message; its packet identifier, 0 with QoS 0."""
@@ -87,22 +96,48 @@ class Client:
         if kind == codec.CONNACK:
             self.connack, self.session_present, _ = connect.decode_connack(body, v5)
             self._resume()
-        elif kind == codec.PUBACK:
-            packet_id, reason = codec.decode_puback(body, v5)
-            self._unacknowledged.pop(packet_id, None)
-            self.acknowledged.append((packet_id, reason))
+        elif kind in (codec.PUBACK, codec.PUBREC, codec.PUBREL, codec.PUBCOMP):
+            self._on_ack(kind, *codec.decode_ack(kind, body, v5))
         elif kind == codec.PUBLISH:
-            publish = codec.decode_publish(first, body, v5)
-            self.received.append(publish)
-            if publish.qos:
-                self._out.append(codec.encode_puback(publish.packet_id, reasons.SUCCESS, v5))
+            self._on_publish(codec.decode_publish(first, body, v5))
         elif kind == codec.SUBACK:
-            self.suback = codec.decode_suback(body, v5)[1]
+            self.suback = subscribe.decode_suback(body, v5)[1]
         elif kind == codec.DISCONNECT:
-            self.closed = codec.decode_disconnect(first, body, v5)[0]
+            self.closed = codec.decode_disconnect(body, v5)[0]
+
+    def _on_ack(self, kind: int, packet_id: int, reason: int) -> None:
+        if kind == codec.PUBREL:
+            self._unreleased.discard(packet_id)
+            self._acknowledge(codec.PUBCOMP, packet_id)
+        elif kind == codec.PUBCOMP:
+            self._released.pop(packet_id, None)
+            self.completed.append(packet_id)
+        else:
+            if self._unacknowledged.pop(packet_id, None) is not None or kind == codec.PUBACK:
+                self.acknowledged.append((packet_id, reason))
+            if kind == codec.PUBREC and reason < reasons.FAILURE:
+                self._released[packet_id] = None
+                self._acknowledge(codec.PUBREL, packet_id)
+
+    def _on_publish(self, publish: Publish) -> None:
+        publish.topic = self._aliases.topic(publish)
+        if publish.qos < 2 or publish.packet_id not in self._unreleased:
+            self.received.append(publish)
+        if publish.qos == 2:
+            self._unreleased.add(publish.packet_id)
+        if publish.qos:
+            self._acknowledge(codec.PUBACK if publish.qos == 1 else codec.PUBREC, publish.packet_id)
+
+    def _acknowledge(self, kind: int, packet_id: int) -> None:
+        self._out.append(codec.encode_ack(kind, packet_id, reasons.SUCCESS, self.hello.v5))
 
     def _resume(self) -> None:
         """Send again what was not acknowledged, as DUP, if the server still knows of it (MQTT-3.2.2-5)."""
+        if not self.session_present:
+            self._released.clear()
+            self._unreleased.clear()
+        for packet_id in self._released:
+            self._acknowledge(codec.PUBREL, packet_id)
         for publish in self._unacknowledged.values():
             publish.dup = self.session_present
             self._out.append(codec.encode_publish(publish, self.hello.v5))
@@ -110,7 +145,7 @@ class Client:
     def _next_id(self) -> int:
         while True:
             self._last_id = self._last_id % 0xFFFF + 1
-            if self._last_id not in self._unacknowledged:
+            if self._last_id not in self._unacknowledged and self._last_id not in self._released:
                 return self._last_id
 
     def data_to_send(self) -> list[bytes]:
@@ -139,12 +174,12 @@ class Client:
 
 
 class Request(Exchange):
-    """Publish one message; over at its PUBACK, or with a Response Topic at the answer to it.
+    """Publish one message; over at its PUBACK or PUBCOMP, or with a Response Topic at the answer to it.
 
     Args:
         topic: where to publish.
         data: the payload.
-        qos: 0 or 1; QoS 0 without a Response Topic is over when it is sent.
+        qos: 0, 1 or 2; QoS 0 without a Response Topic is over when it is sent.
         version: `connect.V311` or `connect.V5`.
         content_type: media type of the payload (MQTT 5).
         response_topic: where to await the answer (MQTT 5); None: no answer is awaited.
@@ -154,7 +189,7 @@ class Request(Exchange):
         keep_alive: seconds.
         user: User Properties (MQTT 5).
         correlated: only a PUBLISH with our Correlation Data is the answer; False: any on `response_topic`.
-        grace: seconds to wait for the answer after a PUBACK that says yes; None: for as long as the caller does.
+        grace: seconds to wait for the answer after the acknowledgement; None: for as long as the caller does.
     """
 
     def __init__(
@@ -234,19 +269,25 @@ class Request(Exchange):
             self._finish(Result(True, "sent"))
 
     def _look(self, now: float) -> None:
-        """The PUBACK, and the answer if one is awaited; a PUBACK that says no ends the wait."""
+        """The acknowledgement, and the answer if one is awaited; an acknowledgement that says no ends the wait."""
         for _, reason in self._client.acknowledged:
-            if reason >= reasons.FAILURE or self._response_topic is None:
-                code = f" {_code(reason)}" if self._client.hello.v5 else ""  # 3.1.1 has no reason codes
-                self._finish(Result(reason < reasons.FAILURE, f"PUBACK{code}"))
+            if reason >= reasons.FAILURE:
+                self._finish(Result(False, f"{_ACKS[self._publish.qos]} {_code(reason)}"))
                 return
+            if self._response_topic is None and self._publish.qos == 1:
+                code = f" {_code(reason)}" if self._client.hello.v5 else ""  # 3.1.1 has no reason codes
+                self._finish(Result(True, f"PUBACK{code}"))
+                return
+        if self._client.completed and self._response_topic is None:
+            self._finish(Result(True, "PUBCOMP"))
+            return
         for answer in self._client.received:
             if not self._correlated or answer.properties.get(properties.CORRELATION_DATA) == CORRELATION:
                 content_type = answer.properties.get(properties.CONTENT_TYPE)
                 self._finish(Result(True, "PUBLISH", content_type, answer.data))
                 return
-        if self._client.acknowledged and self._grace is not None and self._due is None:
-            self._due = now + self._grace
+        if self._response_topic is not None and self._client.acknowledged and self._due is None:
+            self._due = None if self._grace is None else now + self._grace
 
     def _finish(self, result: Result) -> None:
         self.result = result
@@ -272,12 +313,12 @@ class Request(Exchange):
             self.end(closed=False)
 
     def end(self, closed: bool) -> None:
-        """Done if the PUBACK has come; a connection that was closed says what was still to come."""
+        """Done if the acknowledgement has come; a connection that was closed says what was still to come."""
         if self.result is not None:
             return
         if self._client.acknowledged:
             missing = "connection closed before the answer" if closed else "no answer on the response topic"
-            self._finish(Result(True, f"PUBACK, {missing}"))
+            self._finish(Result(True, f"{_ACKS[self._publish.qos]}, {missing}"))
         elif closed:
             self.result = Result(False, f"connection closed before {self._awaited()}")
 
@@ -286,7 +327,7 @@ class Request(Exchange):
             return "CONNACK"
         if not self._published:
             return "SUBACK"
-        return "PUBACK" if self._publish.qos else "the answer"
+        return _ACKS.get(self._publish.qos, "the answer")
 
 
 def _code(reason: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from thinbridge import contract
 from thinbridge.protocols.base import (
     LISTENER,
     Authorize,
@@ -71,7 +72,7 @@ class Stage:
         self.path = Path(peer, ("192.0.2.1", protocol.port), 1 if self._streams else LISTENER, False, verified)
 
     def _reported(self, session: Session, event: Event | Closed) -> None:
-        if isinstance(event, Inbound):
+        if isinstance(event, Inbound) and event.type not in contract.SESSION_TYPES:
             self.inbounds.append((session, event))
         elif isinstance(event, Authorize):
             self._asked.append(session)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
+from thinbridge import contract
 from thinbridge.protocols.base import (
     Authorize,
     Closed,
@@ -23,6 +24,7 @@ from thinbridge.protocols.base import (
     Path,
     Protocol,
     PushResult,
+    Reply,
     Session,
     Transport,
 )
@@ -164,6 +166,9 @@ class World:
         self.watch(session, event)
 
     def _deliver(self, session: Session, inbound: Inbound) -> None:
+        if inbound.type in contract.SESSION_TYPES:  # as a bridge does without a route that asks for them
+            self.owner.answer(session, inbound.exchange, Reply(Outcome.ACCEPTED), self.now)
+            return
         message = self._identify(inbound)
         if message is not None:
             self.ledger.begun(message, inbound.repeat_key)

@@ -17,7 +17,7 @@ from tests.bridges.cli.test_run import LISTEN, sink
 from typer.testing import CliRunner
 
 from thinbridge.cli.main import app
-from thinbridge.protocols.mqtt import codec, connect
+from thinbridge.protocols.mqtt import codec, connect, subscribe
 
 COMMANDS = ("", "run", "dev", "send", "protocols", "protocols list", "routes", "routes explain")
 CONFIG = """\
@@ -96,7 +96,7 @@ def test_version_and_completion() -> None:
         ("run --log-format ", "auto json text"),
         ("send -m P", "POST PUT PATCH"),
         ("send --method i", "iPATCH"),
-        ("send --qos ", "0 1"),
+        ("send --qos ", "0 1 2"),
         ("send -V ", "5 3.1.1"),
         ("protocols list -o ", "table json yaml"),
     ],
@@ -180,7 +180,7 @@ def test_send_says_what_a_closed_connection_kept_back() -> None:
 
 @pytest.mark.parametrize("named", [True, False])
 def test_send_takes_what_is_published_to_a_topic_that_was_named(named: bool) -> None:
-    answers = connect.encode_connack(0, False, True), codec.encode_suback(codec.SUBACK, 1, [1], True)
+    answers = connect.encode_connack(0, False, True), subscribe.encode_suback(codec.SUBACK, 1, [1], True)
     published = codec.encode_publish(codec.Publish("lamp", b"on"), True)
     with broker(*answers, published) as url:
         if named:
@@ -207,7 +207,7 @@ def test_send_with_words_that_are_none_is_2() -> None:
         ("mqtt://h/ -d x", "URL: mqtt://h/: name a topic without wildcards, ? as %3F: mqtt://host/sensors/7"),
         ("coap://h/a#b", "URL: coap://h/a#b: leave out the fragment; a # in a path is %23"),
         ("udp://h:9/a -d x", "URL: udp://h:9/a: UDP has no paths; write it as udp://h:9"),
-        ("mqtt://h/a --qos 2", "--qos: 2: use a whole number, 0 to 1"),
+        ("mqtt://h/a --qos 3", "--qos: 3: use a whole number, 0 to 2"),
         ("coap://h/a --timeout inf", "--timeout: inf: use a number, 0.001 or more"),
         ("coap://h/a --timeout soon", "--timeout: soon: use a number, 0.001 or more"),
         ("coap://h/a --qos 0", "--qos: 0: leave it out: coap has no such thing"),

@@ -1,12 +1,12 @@
 """The MQTT device."""
 
 import pytest
-from tests.bridges.protocols.mqtt.bench import Bench, Line
+from tests.bridges.protocols.mqtt.bench import OK, Bench, Line
 
 from thinbridge.device.base import Result
 from thinbridge.device.mqtt import CORRELATION, Client, Request
 from thinbridge.protocols.base import Outcome, Reply
-from thinbridge.protocols.mqtt import codec, connect, properties, reasons
+from thinbridge.protocols.mqtt import codec, connect, properties, reasons, subscribe
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connect import V5, V311, Connect
 
@@ -70,9 +70,9 @@ def test_answers_to_others_are_not_its_own() -> None:
     request.start(0.0)
     for packet in (
         connect.encode_connack(0, False, True),
-        codec.encode_suback(codec.SUBACK, 1, [1], True),
+        subscribe.encode_suback(codec.SUBACK, 1, [1], True),
         codec.encode_publish(Publish("r", b"1", properties={properties.CORRELATION_DATA: b"x"}), True),
-        codec.encode_puback(2, 0, True),
+        codec.encode_ack(codec.PUBACK, 2, 0, True),
     ):
         request.receive(packet, 0.0)
         assert request.result is None
@@ -87,14 +87,14 @@ def test_answers_to_others_are_not_its_own() -> None:
     [
         ([connect.encode_connack(reasons.NOT_AUTHORIZED, False, True)], "CONNACK 0x87 Not authorized"),
         (
-            [connect.encode_connack(0, False, True), codec.encode_suback(codec.SUBACK, 1, [0x8F], True)],
+            [connect.encode_connack(0, False, True), subscribe.encode_suback(codec.SUBACK, 1, [0x8F], True)],
             "SUBACK 0x8f Topic Filter invalid",
         ),
         (
             [
                 connect.encode_connack(0, False, True),
-                codec.encode_suback(codec.SUBACK, 1, [1], True),
-                codec.encode_puback(2, 0x99, True),
+                subscribe.encode_suback(codec.SUBACK, 1, [1], True),
+                codec.encode_ack(codec.PUBACK, 2, 0x99, True),
             ],
             "PUBACK 0x99 Payload format invalid",
         ),
@@ -127,8 +127,8 @@ def test_return_codes_of_311_have_the_same_names(code: int, name: str) -> None:
 
 
 CONNACK = connect.encode_connack(0, False, True)
-SUBACK = codec.encode_suback(codec.SUBACK, 1, [1], True)
-PUBACK = codec.encode_puback(2, 0, True)
+SUBACK = subscribe.encode_suback(codec.SUBACK, 1, [1], True)
+PUBACK = codec.encode_ack(codec.PUBACK, 2, 0, True)
 
 
 def asked(*packets: bytes, qos: int = 1, correlated: bool = True, grace: float | None = None) -> Request:
@@ -225,7 +225,7 @@ def test_a_client_sends_again_what_was_not_acknowledged() -> None:  # MQTT-4.4.0
     client.data_to_send()
     assert client.publish(Publish("t", b"0")) == 0
     first, second = client.publish(Publish("t", b"1", 1)), client.publish(Publish("t", b"2", 1))
-    client.receive(codec.encode_puback(first, 0, True), 0.0)
+    client.receive(codec.encode_ack(codec.PUBACK, first, 0, True), 0.0)
     client.connect(1.0)
     assert len(client.data_to_send()) == 1
     for present in (True, False):
@@ -241,7 +241,7 @@ def test_a_client_acknowledges_what_it_hears() -> None:
     client.connect(0.0)
     client.data_to_send()
     client.receive(codec.encode_publish(Publish("t", b"1", 1, packet_id=7), False), 0.0)
-    assert client.data_to_send() == [codec.encode_puback(7, 0, False)]
+    assert client.data_to_send() == [codec.encode_ack(codec.PUBACK, 7, 0, False)]
     assert client.received[0].data == b"1"
     client.receive(codec.encode_disconnect(0, False), 0.0)
     assert client.closed == 0
@@ -253,5 +253,108 @@ def test_identifiers_in_flight_are_not_given_twice() -> None:
     client.publish(Publish("t", b"", 1))
     for _ in range(2, 0x10000):
         packet_id = client.publish(Publish("t", b"", 1))
-        client.receive(codec.encode_puback(packet_id, 0, True), 0.0)
+        client.receive(codec.encode_ack(codec.PUBACK, packet_id, 0, True), 0.0)
     assert client.publish(Publish("t", b"", 1)) == 2
+
+
+# --- QoS 2 -------------------------------------------------------------------------------------------------------
+
+
+def connected(hello: Connect, present: bool = False) -> Client:
+    client = Client(hello)
+    client.connect(0.0)
+    client.receive(connect.encode_connack(0, present, hello.v5), 0.0)
+    client.data_to_send()
+    return client
+
+
+def kinds(client: Client) -> list[int]:
+    return [data[0] for data in client.data_to_send()]
+
+
+def test_qos2_out() -> None:
+    client = connected(Connect("dev"))
+    packet_id = client.publish(Publish("t", b"x", 2))
+    assert kinds(client) == [0x34]
+    for _ in range(2):
+        client.receive(codec.encode_ack(codec.PUBREC, packet_id, 0, True), 0.0)
+        assert kinds(client) == [0x62]
+    assert client.acknowledged == [(packet_id, 0)]
+    assert client.publish(Publish("t", b"y", 1)) == packet_id + 1
+    client._last_id = 0
+    assert client.publish(Publish("t", b"y", 1)) == packet_id + 2  # neither of the two in use
+    client.receive(codec.encode_ack(codec.PUBCOMP, packet_id, 0, True), 0.0)
+    assert client.completed == [packet_id]
+
+
+def test_qos2_that_is_refused() -> None:
+    client = connected(Connect("dev"))
+    packet_id = client.publish(Publish("t", b"x", 2))
+    client.data_to_send()
+    client.receive(codec.encode_ack(codec.PUBREC, packet_id, 0x83, True), 0.0)
+    assert kinds(client) == []
+    assert client.acknowledged == [(packet_id, 0x83)]
+
+
+def test_qos2_over_a_new_connection() -> None:
+    for present in (True, False):
+        client = connected(Connect("dev", clean=False))
+        first, second = (client.publish(Publish("t", b"x", 2)) for _ in range(2))
+        client.receive(codec.encode_ack(codec.PUBREC, first, 0, True), 0.0)
+        client.receive(codec.encode_publish(Publish("r", b"1", 2, packet_id=7), True), 0.0)
+        client.connect(1.0)
+        client.receive(connect.encode_connack(0, present, True), 1.0)
+        assert kinds(client) == ([0x10, 0x62, 0x3C] if present else [0x10, 0x34])
+        client.receive(codec.encode_publish(Publish("r", b"1", 2, packet_id=7, dup=True), True), 1.0)
+        assert len(client.received) == (1 if present else 2)
+        assert second == first + 1
+
+
+def test_qos2_in() -> None:
+    client = connected(Connect("dev"))
+    publish = codec.encode_publish(Publish("r", b"1", 2, packet_id=7), True)
+    for _ in range(2):
+        client.receive(publish, 0.0)
+    assert kinds(client) == [0x50, 0x50]
+    assert len(client.received) == 1
+    client.receive(codec.encode_ack(codec.PUBREL, 7, 0, True), 0.0)
+    client.receive(publish, 0.0)
+    assert kinds(client) == [0x70, 0x50]
+    assert len(client.received) == 2
+
+
+def test_aliases_of_the_server() -> None:
+    client = connected(Connect("dev", properties={properties.TOPIC_ALIAS_MAXIMUM: 1}))
+    for topic in ("long", ""):
+        client.receive(codec.encode_publish(Publish(topic, b"", properties={properties.TOPIC_ALIAS: 1}), True), 0.0)
+    assert [one.topic for one in client.received] == ["long", "long"]
+
+
+@pytest.mark.parametrize("reason", [0, 0x83])
+def test_a_request_at_qos2(reason: int) -> None:
+    bench = Bench()
+    line = bench.line()
+    request = Request("t", b"x", qos=2)
+    request.start(0.0)
+    reply = OK if not reason else Reply(Outcome.REFUSED, 400)
+    for step in range(4):
+        line.send(*request.data_to_send())
+        if step == 1:
+            bench.answer(reply=reply)
+        request.receive(line.raw(), 0.0)
+    assert request.result == (
+        Result(True, "PUBCOMP") if not reason else Result(False, "PUBREC 0x83 Implementation specific error")
+    )
+
+
+def test_a_request_at_qos2_without_its_answer() -> None:
+    request = Request("t", b"x", qos=2, response_topic="r", grace=2.0)
+    request.start(0.0)
+    request.receive(connect.encode_connack(0, False, True), 0.0)
+    request.receive(subscribe.encode_suback(codec.SUBACK, 1, [1], True), 0.0)
+    request.receive(codec.encode_ack(codec.PUBREC, 2, 0, True), 0.0)
+    request.receive(codec.encode_ack(codec.PUBCOMP, 2, 0, True), 0.0)
+    assert request.result is None
+    assert request.next_timer() == 2.0
+    request.handle_timer(2.0)
+    assert request.result == Result(True, "PUBREC, no answer on the response topic")

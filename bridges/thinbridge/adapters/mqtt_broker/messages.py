@@ -1,6 +1,6 @@
 """What paho hands over in the words of our own codec, and what goes out in paho's. No socket, no state.
 
-`cloudevents` reads a PUBLISH and `outbound` writes one by the rules of the terminated endpoint, so that functions can't
+`cloudevents` reads a PUBLISH and `message` writes one by the rules of the terminated endpoint, so that functions can't
 tell the two ways from one another.
 """
 
@@ -13,9 +13,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.mqtt import cloudevents, outbound, properties, topics
+from thinbridge.protocols.mqtt import cloudevents, properties, topics
 from thinbridge.protocols.mqtt.cloudevents import Message
 from thinbridge.protocols.mqtt.codec import Publish
+from thinbridge.protocols.mqtt.message import Publication, expiry_of, properties_of
 
 _NAMES: Final[Mapping[str, int]] = {
     "MessageExpiryInterval": properties.MESSAGE_EXPIRY,
@@ -36,7 +37,7 @@ def publish_of(message: MQTTMessage) -> Publish | None:
         topic = message.topic
     except UnicodeDecodeError:
         return None
-    if not topics.is_name(topic):
+    if not (topics.is_name(topic) and topics.is_taken(topic)):
         return None
     values = _values(message.properties) if message.properties is not None else properties.NONE
     return Publish(topic, bytes(message.payload), message.qos, message.retain, message.dup, message.mid, values)
@@ -49,8 +50,8 @@ def _values(given: Properties) -> Mapping[int, Any]:
         if value is not None:
             values[number] = value
     users = values.get(properties.USER)
-    if users is not None and len(users) > properties.MAX_USER:
-        values[properties.USER] = users[: properties.MAX_USER]
+    if users is not None and len(users) > properties.MAX_REPEATED:
+        values[properties.USER] = users[: properties.MAX_REPEATED]
     return values
 
 
@@ -92,8 +93,7 @@ class Outgoing:
     @property
     def size(self) -> int:
         """Bytes that it holds, about; at least its packet's."""
-        message = outbound.Message(self.topic, self.data, properties=self.properties)
-        return outbound.size_of(message)
+        return Publication(self.topic, self.data, self.qos, properties=self.properties).size
 
     def paho(self) -> Properties | None:
         """Its properties, as paho takes them."""
@@ -110,11 +110,12 @@ def outgoing(
     topic: str, content_type: str | None, data: bytes, attributes: Mapping[str, str], correlation: bytes | None
 ) -> Outgoing:
     """What a function sends, as a PUBLISH; its reply event chooses QoS (1 unless it does), RETAIN and expiry."""
-    qos = attributes.get("mqttqos", "1")
+    qos, expiry = attributes.get("mqttqos", "1"), expiry_of(attributes)
+    values = properties_of(content_type, attributes, correlation)
     return Outgoing(
         topic,
         data,
         int(qos) if qos in ("0", "1", "2") else 1,
         attributes.get("mqttretain") == "true",
-        outbound.properties_of(content_type, attributes, correlation),
+        values if expiry is None else {**values, properties.MESSAGE_EXPIRY: expiry},
     )

@@ -75,7 +75,7 @@ def read(publish: Publish) -> Message:
 def _response(values: Mapping[int, Any]) -> str | None:
     """A Response Topic is published to: not `$…`, which is the server's own (§4.7.2), and within the limits."""
     topic: str | None = values.get(properties.RESPONSE_TOPIC)
-    if topic is not None and (topic.startswith("$") or not topics.is_name(topic)):
+    if topic is not None and not topics.is_ours(topic):
         raise DecodeError("response_topic_invalid", reasons.TOPIC_INVALID)
     return topic
 

@@ -1,6 +1,6 @@
 """The book of a Session's exchanges: which wait for their answers, and where answers of others may still go.
 
-One per MQTT Session; it outlives connections. `inbound` keeps the order of PUBACKs, `session` asks both.
+One per MQTT Session; it outlives connections. `inbound` keeps the order of acknowledgements, `uplink` asks both.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ WITHHELD: Final = -2
 
 
 class Exchange:
-    """One message of a device and its answer. `reason` is what its PUBACK says, once there is one."""
+    """One message of a device and its answer. `reason` is what its PUBACK or PUBREC says, once there is one."""
 
     __slots__ = (
         "correlation",
@@ -29,6 +29,7 @@ class Exchange:
         "reason",
         "response",
         "size",
+        "text",
         "tried",
     )
 
@@ -46,10 +47,12 @@ class Exchange:
         """Of topic and payload: tells a resend from a new message of a device that has lost its memory. 0: of a message
         that was no valid one, which is read anew on another connection."""
         self.reason = OPEN
+        self.text = ""
+        """Reason String of what says no."""
         self.tried = False
         """It was withheld, and is tried again: its key stays."""
         self.here = False
-        """This connection has sent it, so this connection gets the PUBACK."""
+        """This connection has sent it, so this connection gets its acknowledgement."""
 
 
 class Kept:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Authorize, Decision, Event, Handover, Path, Reply, Sent, Session, Woke, peer_text
-from thinbridge.protocols.mqtt import cloudevents, codec, properties, reasons, topics, wire
+from thinbridge.protocols.mqtt import codec, properties, reasons, topics, wills, wire
 from thinbridge.protocols.mqtt import connect as packets
-from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connect import Connect
-from thinbridge.protocols.mqtt.session import Will
+from thinbridge.protocols.mqtt.wills import Will
 
 if TYPE_CHECKING:
     from thinbridge.protocols.mqtt import MQTT
@@ -38,6 +37,7 @@ class Greeting(Session):
         self._framer = wire.Framer(protocol.settings.connect_max, single=True)
         self._v5: bool | None = None  # unknown until the version is read
         self._connect: Connect | None = None
+        self._max_outgoing = wire.MAX_REMAINING + 5
         self._will: Will | None = None
         self._assigned = False
         self._rest = b""
@@ -57,8 +57,7 @@ class Greeting(Session):
             if self._framer.error is not None:
                 raise self._framer.error
         except DecodeError as error:
-            self._protocol.counters[error.reason] += 1
-            self._refuse(error.code)
+            self._refuse(error)
 
     def _keep(self, data: bytes) -> None:
         if len(self._rest) + len(data) > self._protocol.settings.max_packet:
@@ -70,13 +69,15 @@ class Greeting(Session):
     def _hello(self, first: int, body: bytes) -> None:
         if first >> 4 != codec.CONNECT:
             raise DecodeError("not_connect", reasons.PROTOCOL_ERROR)  # MQTT-3.1.0-1
+        codec.check_flags(first)
         level = packets.version(body)
         self._v5 = level >= packets.V5  # refused in the words of the nearest version
         if level not in (packets.V311, packets.V5):
             raise DecodeError("unsupported_version", reasons.UNSUPPORTED_VERSION)  # MQTT-3.1.2-2
         connect = packets.decode_connect(first, body)
+        self._max_outgoing = connect.properties.get(properties.MAXIMUM_PACKET_SIZE, self._max_outgoing)
         self._check(connect)
-        self._will = self._read_will(connect)
+        self._will = wills.read(connect)
         self._assigned = not connect.client_id
         if self._assigned:
             connect = replace(connect, client_id=f"auto-{self._protocol.session_id()}")  # MQTT-3.1.3-6
@@ -96,17 +97,12 @@ class Greeting(Session):
             raise DecodeError("client_id_invalid", reasons.CLIENT_ID_INVALID)
         if len(connect.username or "") > MAX_NAME or not topics.is_clean(connect.username or ""):
             raise DecodeError("username_invalid", reasons.BAD_CREDENTIALS)
-        if properties.AUTH_METHOD in connect.properties or properties.AUTH_DATA in connect.properties:
-            raise DecodeError("auth_method", reasons.BAD_AUTH_METHOD)  # MQTT 5 §4.12: none is offered
-        if connect.v5 and connect.will is not None and connect.will.qos > 1:
-            raise DecodeError("qos2", reasons.QOS_NOT_SUPPORTED)  # MQTT-3.2.2-12
-
-    def _read_will(self, connect: Connect) -> Will | None:
-        will = connect.will
-        if will is None:
-            return None
-        message = cloudevents.read(Publish(will.topic, will.data, will.qos, will.retain, False, 0, will.properties))
-        return Will(will.topic, message, will.qos, float(will.properties.get(properties.WILL_DELAY, 0)))
+        if properties.AUTH_METHOD in connect.properties:
+            raise DecodeError("auth_method", reasons.BAD_AUTH_METHOD)  # MQTT-4.12.0-1: none is offered
+        if properties.AUTH_DATA in connect.properties:
+            raise wire.protocol_error()  # MQTT 5 §3.1.2.11.10: without a method
+        if connect.will is not None and not topics.is_taken(connect.will.topic):
+            raise DecodeError("will_topic_refused", reasons.TOPIC_INVALID)
 
     def authorized(self, decision: Decision, now: float) -> None:
         """May it connect? Then its Session goes on from here."""
@@ -114,16 +110,15 @@ class Greeting(Session):
         if connect is None or self.closed:
             return  # the client did not wait
         if not decision.allowed:
-            self._protocol.counters["not_authorized"] += 1
-            self._refuse(reasons.NOT_AUTHORIZED if connect.username is None else reasons.BAD_CREDENTIALS)
+            code = reasons.NOT_AUTHORIZED if connect.username is None else reasons.BAD_CREDENTIALS
+            self._refuse(DecodeError("not_authorized", code))
             return
-        if self._protocol.draining:
-            self._protocol.counters["draining"] += 1
-            self._refuse(reasons.SERVER_UNAVAILABLE)
-            return
-        entry = self._protocol.enter(connect, decision, self._path, now)
-        if entry is None:
-            self._refuse(reasons.CLIENT_ID_INVALID)
+        try:
+            if self._protocol.draining:
+                raise DecodeError("draining", reasons.SERVER_UNAVAILABLE)
+            entry = self._protocol.enter(connect, decision, self._path, now)
+        except DecodeError as error:
+            self._refuse(error)
             return
         if entry.ended is not None:
             self._events.append(Woke(entry.ended))
@@ -131,10 +126,17 @@ class Greeting(Session):
         self._events.append(Handover(entry.session, self._path, self._rest))
         self._finish()
 
-    def _refuse(self, reason: int) -> None:
+    def _refuse(self, error: DecodeError) -> None:
+        """It can't be had; what a client hears is counted."""
+        self._protocol.counters[error.reason] += 1
+        self._say(error.code, reasons.text(error.reason))
+
+    def _say(self, reason: int, text: str) -> None:
         """CONNACK with the reason, where the client can read one; then the connection closes (MQTT-3.2.2-7)."""
         if self._v5 is not None:
-            connack = packets.encode_connack(reason, False, self._v5)
+            connack = packets.encode_connack(reason, False, self._v5, {properties.REASON_STRING: text})
+            if len(connack) > self._max_outgoing:  # MQTT-3.2.2-19
+                connack = packets.encode_connack(reason, False, self._v5)
             if connack:
                 self._out.append((connack, self._path))
         self._close()
@@ -160,7 +162,7 @@ class Greeting(Session):
     def close(self, reason: str, now: float) -> None:
         """End it; what the client hears depends on how far it came."""
         if not self.closed:
-            self._refuse(reasons.SERVER_UNAVAILABLE)
+            self._say(reasons.SERVER_UNAVAILABLE, reasons.text(reason))
 
     def next_event(self) -> Event | None:
         """The question whether it may connect, then the handover."""

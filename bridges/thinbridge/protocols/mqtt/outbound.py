@@ -1,73 +1,23 @@
-"""What goes to a device: packet identifiers, the window of its PUBACKs, resends, and the queue while it is away.
+"""What goes to a device: packet identifiers, the window of its acknowledgements, resends, the queue while it is away.
 
-One `Outbox` per MQTT Session. A push is reported once: DELIVERED at the device's PUBACK (QoS 0: when it is sent),
-QUEUED when it has to wait for the device to come back, else why not.
+One `Outbox` per MQTT Session. A push is reported once: DELIVERED at the device's PUBACK or PUBCOMP (QoS 0: when it is
+sent), QUEUED when it has to wait for the device to come back, else why not.
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from thinbridge import contract
-from thinbridge.protocols.base import PushResult
-from thinbridge.protocols.mqtt import codec, properties, reasons, topics
-from thinbridge.protocols.mqtt.codec import Publish
-from thinbridge.protocols.mqtt.properties import Properties
+from thinbridge.protocols.base import Event, Pushed, PushResult
+from thinbridge.protocols.mqtt import codec, reasons, wire
+from thinbridge.protocols.mqtt.connection import Connection
+from thinbridge.protocols.mqtt.message import Message, Publication
 
-_MAX_TEXT: Final = 8192
-"""Characters of a text that goes to a device: MQTT's strings end at 65,535 bytes (§1.5.4)."""
-
-PAIR: Final = 160
-"""Bytes of a User Property beside its text, about: a tuple and two strings."""
-
-
-@dataclass(slots=True)
-class Message(Publish):
-    """A message to a device; 3.1.1 leaves its properties out."""
-
-    push: int = 0
-    """The push to report on; 0: a reply, or reported already."""
-    size: int = 0
-    """Bytes that it holds while it waits, about; 0: it does not."""
-
-
-def size_of(message: Message) -> int:
-    """Bytes that a message holds, about, with its properties: a payload may be the least of it."""
-    size = 256 + len(message.topic) + len(message.data)
-    values = message.properties
-    if values:
-        size += len(values.get(properties.CONTENT_TYPE, "")) + len(values.get(properties.CORRELATION_DATA, b""))
-        for name, value in values.get(properties.USER, ()):
-            size += PAIR + len(name) + len(value)
-    return size
-
-
-_STEERING = frozenset((*contract.REPLY_ATTRIBUTES, "etag", "maxage", "location"))
-"""Attributes that say how to answer, not what: they stay here."""
-
-
-def properties_of(content_type: str | None, attributes: Mapping[str, str], correlation: bytes | None) -> Properties:
-    """What MQTT 5 carries beside the payload; an event's attributes as the CloudEvents MQTT binding §3.1.3 has them.
-
-    What a function sent is as foreign as what a device sends: values that MQTT can't carry are left out.
-    """
-    values: dict[int, Any] = {}
-    if content_type and len(content_type) <= _MAX_TEXT and topics.is_clean(content_type):
-        values[properties.CONTENT_TYPE] = content_type
-    if correlation is not None:
-        values[properties.CORRELATION_DATA] = correlation  # MQTT 5 §3.3.2.3.6: as it came
-    users = [
-        (name, value)
-        for name, value in attributes.items()
-        if name not in _STEERING and len(value) <= _MAX_TEXT and topics.is_clean(value)
-    ]
-    if users:
-        values[properties.USER] = users[: properties.MAX_USER]
-    return values
-
-
-Results = list[tuple[int, PushResult]]
+_COUNTERS: Final = {
+    PushResult.BUSY: "outbound_busy",
+    PushResult.TOO_LARGE: "outbound_too_large",
+    PushResult.REFUSED: "outbound_refused",
+    PushResult.GONE: "outbound_gone",
+}
 
 
 class Outbox:
@@ -75,116 +25,185 @@ class Outbox:
 
     Args:
         limit: how many may wait.
-        limit_bytes: bytes of them.
-        window: how many may wait for the device's PUBACK, if its Receive Maximum is not smaller.
+        octets: bytes of them.
+        window: how many may wait for the device's acknowledgement, if its Receive Maximum is not smaller.
         counters: what became of messages that did not arrive.
+        events: where the outcomes of pushes are reported.
     """
 
-    def __init__(self, limit: int, limit_bytes: int, window: int, counters: Counter[str]) -> None:
-        self._limit, self._limit_bytes, self._window = limit, limit_bytes, window
-        self._counters = counters
+    def __init__(self, limit: int, octets: int, window: int, counters: Counter[str], events: deque[Event]) -> None:
+        self._limit, self._max_octets, self._window = limit, octets, window
+        self._counters, self._events = counters, events
         self._queue: deque[Message] = deque()
-        self._inflight: dict[int, Message] = {}
-        self._bytes = 0
+        self._published: dict[int, Message] = {}  # no PUBACK or PUBREC yet
+        self._released: dict[int, Message] = {}  # QoS 2: PUBREL was sent, no PUBCOMP yet
+        self._octets = 0
         self._last_id = 0
-        self._connected = False
-        self._v5 = False
-        self._receive_maximum = window
-        self._max_packet = 0
-        self.results: Results = []
-        """Outcomes of pushes; the session takes and clears them."""
+        self._connection: Connection | None = None
 
-    def attach(self, v5: bool, receive_maximum: int, max_packet: int) -> None:
-        """A connection is there: what it has not acknowledged goes first, in order, with DUP (MQTT-4.4.0-1)."""
-        self._connected, self._v5 = True, v5
-        self._receive_maximum = min(receive_maximum, self._window)
-        self._max_packet = max_packet
-        for message in self._inflight.values():
-            message.dup = True
-        self._queue.extendleft(reversed(self._inflight.values()))
-        self._inflight.clear()
+    def attach(self, connection: Connection, now: float) -> None:
+        """A connection is there: what it has not acknowledged goes first, in order (MQTT-4.4.0-1, MQTT-4.6.0-1)."""
+        self._connection = connection
+        for packet_id in self._released:
+            connection.acknowledge(codec.PUBREL, packet_id, reasons.SUCCESS)  # not the PUBLISH: MQTT-4.3.3-6
+        for message in self._published.values():
+            message.dup = True  # MQTT-3.3.1-1
+        self._queue.extendleft(reversed(self._published.values()))
+        self._published.clear()
+        self.pump(now)
 
     def detach(self) -> None:
         """The connection is gone; what it has not acknowledged waits for the next one."""
-        self._connected = False
-        for message in (*self._inflight.values(), *self._queue):
+        self._connection = None
+        for message in (*self._released.values(), *self._published.values(), *self._queue):
             self._report(message, PushResult.QUEUED)
 
     def end(self) -> None:
         """The Session ends; nothing more is sent."""
-        for message in (*self._inflight.values(), *self._queue):
+        self._connection = None
+        for message in (*self._released.values(), *self._published.values(), *self._queue):
             self._report(message, PushResult.GONE)
-        self._inflight.clear()
+        self._released.clear()
+        self._published.clear()
         self._queue.clear()
-        self._bytes = 0
+        self._octets = 0
 
-    def add(self, message: Message) -> Sequence[bytes]:
-        """A new message; the packets to send now. Its outcome, now or later, is in `results`."""
+    def __bool__(self) -> bool:
+        return bool(self._queue or self._published or self._released)
+
+    def fits(self, publication: Publication, now: float) -> bool:
+        """Whether there is room for it; what has expired makes some."""
+        if self._has_room(publication.size):
+            return True
+        self._expire(now)
+        return self._has_room(publication.size)
+
+    def _has_room(self, size: int) -> bool:
+        waiting = len(self._queue) + len(self._published) + len(self._released)
+        return waiting < self._limit and self._octets + size <= self._max_octets
+
+    def add(self, message: Message, size: int, now: float) -> None:
+        """A new message that `fits`, of a size; its outcome is reported now or later."""
         if not message.qos:
-            return self._send_qos0(message)
-        size = size_of(message)
-        if len(self._queue) + len(self._inflight) >= self._limit or self._bytes + size > self._limit_bytes:
-            self._report(message, PushResult.BUSY)
-            return ()
+            self._send_qos0(message, now)
+            return
         message.size = size
-        self._bytes += size
+        self._octets += size
         self._queue.append(message)
-        if self._connected:
-            return self.pump()
-        self._report(message, PushResult.QUEUED)
-        return ()
+        if self._connection is None:
+            self._report(message, PushResult.QUEUED)
+        else:
+            self.pump(now)
 
-    def _send_qos0(self, message: Message) -> Sequence[bytes]:
-        if not self._connected:
+    def refuse(self, message: Message) -> None:
+        """A new message that does not."""
+        self._report(message, PushResult.BUSY)
+
+    def _send_qos0(self, message: Message, now: float) -> None:
+        if self._connection is None:
             self._report(message, PushResult.BUSY)  # a QoS 0 message does not wait for its device (§4.3.1)
-            return ()
-        packet = self._encoded(message)
-        if packet is None:
-            return ()
-        self._report(message, PushResult.DELIVERED)
-        return (packet,)
+        else:
+            sent = self._connection.publish(message, now)
+            self._report(message, PushResult.DELIVERED if sent else PushResult.TOO_LARGE)
 
-    def pump(self) -> Sequence[bytes]:
-        """The packets that the device's window takes now (MQTT-3.3.4-9)."""
-        packets: list[bytes] = []
-        while self._queue and len(self._inflight) < self._receive_maximum:
+    def pump(self, now: float) -> None:
+        """Send what the device's window takes now (MQTT-3.3.4-9, MQTT-4.9.0-2)."""
+        connection = self._connection
+        if connection is None:
+            return
+        window = min(connection.receive_maximum, self._window)
+        while self._queue and len(self._published) + len(self._released) < window:
             message = self._queue.popleft()
+            if self._expired(message, now):
+                continue
             if not message.packet_id:
                 message.packet_id = self._next_id()
-            packet = self._encoded(message)
-            if packet is None:
-                self._bytes -= message.size
-                continue
-            self._inflight[message.packet_id] = message
-            packets.append(packet)
-        return packets
+            if connection.publish(message, now):
+                self._published[message.packet_id] = message
+            else:
+                self._done(message, PushResult.TOO_LARGE)  # as if it were sent: MQTT-3.1.2-25
 
-    def acknowledged(self, packet_id: int, reason: int) -> bool:
-        """The device's PUBACK; False: nothing waits for it."""
-        message = self._inflight.pop(packet_id, None)
-        if message is None:
+    def _expired(self, message: Message, now: float) -> bool:
+        """Nobody needs it any more; one that was sent before goes on (MQTT-3.3.2-5, MQTT-4.3.3-7)."""
+        if message.expires is None or now < message.expires or message.dup:
             return False
-        self._bytes -= message.size
-        self._report(message, PushResult.DELIVERED if reason < reasons.FAILURE else PushResult.REFUSED)
+        self._done(message, PushResult.GONE, "outbound_expired")
         return True
 
-    def _encoded(self, message: Message) -> bytes | None:
-        packet = codec.encode_publish(message, self._v5)
-        if len(packet) <= self._max_packet:
-            return packet
-        self._report(message, PushResult.TOO_LARGE)  # MQTT-3.1.2-24
-        return None
+    def _expire(self, now: float) -> None:
+        self._queue = deque(message for message in self._queue if not self._expired(message, now))
+
+    # --- what the device says -------------------------------------------------------------------------------------
+
+    def acknowledged(self, kind: int, packet_id: int, reason: int, now: float) -> None:
+        """A PUBACK, PUBREC or PUBCOMP of the device.
+
+        Raises:
+            DecodeError: it is not the one that the message is waiting for.
+        """
+        if kind == codec.PUBCOMP:
+            self._completed(packet_id)
+        elif kind == codec.PUBREC:
+            self._received(packet_id, reason)
+        else:
+            message = self._take(packet_id, 1)
+            if message is not None:
+                self._done(message, _verdict(reason))
+        self.pump(now)
+
+    def _received(self, packet_id: int, reason: int) -> None:
+        """PUBREC: PUBREL follows (MQTT-4.3.3-4), also to one that is said again, or of which we know nothing."""
+        assert self._connection is not None
+        message = self._released.pop(packet_id, None) or self._take(packet_id, 2)
+        if message is None:
+            self._connection.acknowledge(codec.PUBREL, packet_id, reasons.PACKET_ID_UNKNOWN)
+        elif reason >= reasons.FAILURE:
+            self._done(message, PushResult.REFUSED)  # it is over, and never sent again: MQTT-4.4.0-2
+        else:
+            self._released[packet_id] = message
+            self._connection.acknowledge(codec.PUBREL, packet_id, reasons.SUCCESS)
+
+    def _completed(self, packet_id: int) -> None:
+        message = self._released.pop(packet_id, None)
+        if message is not None:
+            self._done(message, PushResult.DELIVERED)
+        elif packet_id in self._published:
+            raise wire.protocol_error()  # it has heard no PUBREL
+        else:
+            self._counters["ack_unknown"] += 1
+
+    def _take(self, packet_id: int, qos: int) -> Message | None:
+        """The message that waits for this acknowledgement; None, and counted: none does."""
+        message = self._published.get(packet_id)
+        if message is None:
+            self._counters["ack_unknown"] += 1
+            return None
+        if message.qos != qos:
+            raise wire.protocol_error()  # MQTT-4.3.2-3, MQTT-4.3.3-3: that is not how it is acknowledged
+        del self._published[packet_id]
+        return message
+
+    # --- bookkeeping ----------------------------------------------------------------------------------------------
 
     def _next_id(self) -> int:
-        """An identifier that nothing unacknowledged has (MQTT-2.2.1-4); resends stand in front and are in flight."""
+        """An identifier that nothing unacknowledged has (MQTT-2.2.1-4; 3.1.1: MQTT-2.3.1-4); resends come first."""
         while True:
             self._last_id = self._last_id % 0xFFFF + 1
-            if self._last_id not in self._inflight:
+            if self._last_id not in self._published and self._last_id not in self._released:
                 return self._last_id
 
-    def _report(self, message: Message, result: PushResult) -> None:
-        if result not in (PushResult.DELIVERED, PushResult.QUEUED):
-            self._counters[f"outbound_{result.name.lower()}"] += 1
+    def _done(self, message: Message, result: PushResult, counter: str | None = None) -> None:
+        self._octets -= message.size
+        self._report(message, result, counter)
+
+    def _report(self, message: Message, result: PushResult, counter: str | None = None) -> None:
+        counter = counter or _COUNTERS.get(result)
+        if counter is not None:
+            self._counters[counter] += 1
         if message.push:
-            self.results.append((message.push, result))
+            self._events.append(Pushed(message.push, result))
             message.push = 0
+
+
+def _verdict(reason: int) -> PushResult:
+    return PushResult.DELIVERED if reason < reasons.FAILURE else PushResult.REFUSED

@@ -1,7 +1,7 @@
 """MQTT 5 properties (§2.2.2): one table says what each is and where it may stand.
 
-Decoded into a dict by identifier; User Properties, which may repeat, are a list of pairs under theirs. Used by the
-codec for CONNECT, PUBLISH and the rest.
+Decoded into a dict by identifier; what may repeat is a list under its own: User Properties of pairs, the Subscription
+Identifiers of a PUBLISH of numbers. Used by the codec for CONNECT, PUBLISH and the rest.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ WILDCARDS_AVAILABLE: Final = 0x28
 SUBSCRIPTION_IDS_AVAILABLE: Final = 0x29
 SHARED_AVAILABLE: Final = 0x2A
 
-MAX_USER: Final = 64
+MAX_REPEATED: Final = 100
 """User Properties of one packet: each becomes part of an event; thousands burn CPU (CVE-2021-41039)."""
 
 Properties = Mapping[int, Any]
@@ -101,11 +101,12 @@ def decode(body: bytes, pos: int, allowed: frozenset[int]) -> tuple[Properties, 
         identifier = body[pos]  # all identifiers are below 128: one byte (§2.2.2.2)
         if identifier not in allowed:
             raise DecodeError("property_not_allowed", reasons.MALFORMED)
-        if identifier in values and identifier != USER:
-            raise wire.protocol_error()  # MQTT 5: "it is a Protocol Error to include … more than once"
+        repeats = identifier == USER or (identifier == SUBSCRIPTION_ID and allowed is PUBLISH)
+        if identifier in values and not repeats:
+            raise wire.protocol_error()  # "it is a Protocol Error to include … more than once", says each of them
         value, pos = _value(identifier, body, pos + 1)
-        if identifier == USER:
-            _add_user(values, value)
+        if repeats:
+            _add(values.setdefault(identifier, []), value)
         else:
             values[identifier] = value
     if pos != end:
@@ -118,12 +119,18 @@ def _value(identifier: int, body: bytes, pos: int) -> tuple[Any, int]:
         size, low, high = _INTEGERS[identifier]
         return _integer(body, pos, size, low, high)
     if identifier in _TEXTS:
-        return wire.text(body, pos)
+        string, pos = wire.text(body, pos)  # MQTT-3.3.2-13, MQTT-3.3.2-19
+        if identifier == RESPONSE_TOPIC and ("+" in string or "#" in string):
+            raise wire.protocol_error()  # MQTT-3.3.2-14
+        return string, pos
     if identifier in _BINARIES:
         return wire.binary(body, pos)
     if identifier == SUBSCRIPTION_ID:
-        return wire.varint(body, pos)
-    name, pos = wire.text(body, pos)
+        number, pos = wire.varint(body, pos)
+        if not number:
+            raise wire.protocol_error()  # §3.3.2.3.8, §3.8.2.1.2
+        return number, pos
+    name, pos = wire.text(body, pos)  # MQTT-1.5.7-1
     value, pos = wire.text(body, pos)
     return (name, value), pos
 
@@ -138,11 +145,10 @@ def _integer(body: bytes, pos: int, size: int, low: int, high: int) -> tuple[int
     return value, end
 
 
-def _add_user(values: dict[int, Any], pair: tuple[str, str]) -> None:
-    users = values.setdefault(USER, [])
-    if len(users) >= MAX_USER:
-        raise DecodeError("user_properties", reasons.QUOTA)
-    users.append(pair)
+def _add(values: list[Any], value: Any) -> None:
+    if len(values) >= MAX_REPEATED:
+        raise DecodeError("too_many_properties", reasons.QUOTA)
+    values.append(value)
 
 
 def encode(values: Properties) -> bytes:
@@ -162,5 +168,6 @@ def _encoded(identifier: int, value: Any) -> bytes:
     if identifier in _BINARIES:
         return prefix + wire.encode_binary(value)
     if identifier == SUBSCRIPTION_ID:
-        return prefix + wire.encode_varint(value)
+        numbers = value if isinstance(value, list) else [value]
+        return b"".join(prefix + wire.encode_varint(number) for number in numbers)
     return b"".join(prefix + wire.encode_text(name) + wire.encode_text(text) for name, text in value)

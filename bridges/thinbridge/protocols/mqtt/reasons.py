@@ -6,6 +6,8 @@ Used by every module of the package; a code travels in `DecodeError.code` from t
 from collections.abc import Mapping
 from typing import Final
 
+from thinbridge.protocols.base import Reply
+
 SUCCESS: Final = 0x00
 GRANTED_QOS_1: Final = 0x01
 NO_SUBSCRIPTION: Final = 0x11
@@ -24,14 +26,21 @@ KEEP_ALIVE_TIMEOUT: Final = 0x8D
 TAKEN_OVER: Final = 0x8E
 FILTER_INVALID: Final = 0x8F
 TOPIC_INVALID: Final = 0x90
+PACKET_ID_UNKNOWN: Final = 0x92
 RECEIVE_MAXIMUM: Final = 0x93
 ALIAS_INVALID: Final = 0x94
 TOO_LARGE: Final = 0x95
 QUOTA: Final = 0x97
 PAYLOAD_FORMAT: Final = 0x99
-QOS_NOT_SUPPORTED: Final = 0x9B
 NO_SHARED_SUBSCRIPTIONS: Final = 0x9E
-NO_SUBSCRIPTION_IDS: Final = 0xA1
+CONNECTION_RATE: Final = 0x9F
+
+OF_PUBLISH: Final = frozenset((0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99))
+"""What a PUBACK or a PUBREC may say (§3.4.2.1, §3.5.2.1)."""
+OF_RELEASE: Final = frozenset((0x00, 0x92))
+"""What a PUBREL or a PUBCOMP may say (§3.6.2.1, §3.7.2.1)."""
+OF_GOODBYE: Final = frozenset((0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99))
+"""What a client's DISCONNECT may say (§3.14.2.1): not what only servers say."""
 
 FAILURE: Final = 0x80
 """Codes from here on say no (§2.4); also 3.1.1's one failure in a SUBACK (MQTT 3.1.1 §3.9.3)."""
@@ -57,7 +66,7 @@ NAMES: Final[Mapping[int, str]] = {
     FILTER_INVALID: "Topic Filter invalid",
     TOPIC_INVALID: "Topic Name invalid",
     0x91: "Packet Identifier in use",
-    0x92: "Packet Identifier not found",
+    PACKET_ID_UNKNOWN: "Packet Identifier not found",
     RECEIVE_MAXIMUM: "Receive Maximum exceeded",
     ALIAS_INVALID: "Topic Alias invalid",
     TOO_LARGE: "Packet too large",
@@ -66,13 +75,13 @@ NAMES: Final[Mapping[int, str]] = {
     0x98: "Administrative action",
     PAYLOAD_FORMAT: "Payload format invalid",
     0x9A: "Retain not supported",
-    QOS_NOT_SUPPORTED: "QoS not supported",
+    0x9B: "QoS not supported",
     0x9C: "Use another server",
     0x9D: "Server moved",
     NO_SHARED_SUBSCRIPTIONS: "Shared Subscriptions not supported",
-    0x9F: "Connection rate exceeded",
+    CONNECTION_RATE: "Connection rate exceeded",
     0xA0: "Maximum connect time",
-    NO_SUBSCRIPTION_IDS: "Subscription Identifiers not supported",
+    0xA1: "Subscription Identifiers not supported",
     0xA2: "Wildcard Subscriptions not supported",
 }
 """For people, in the words of §2.4; what says yes has a different name in each packet, so those are left out."""
@@ -103,3 +112,20 @@ _REFUSED: Final[Mapping[int, int]] = {
 def refused(status: int) -> int:
     """The PUBACK code (MQTT 5 §3.4.2.1) for a function's refusal with this HTTP status."""
     return _REFUSED.get(status, IMPLEMENTATION)
+
+
+MAX_TEXT: Final = 200
+"""Characters of a Reason String: a sentence for a log."""
+
+
+def text(counter: str) -> str:
+    """The Reason String of something that is counted (§4.13): the counter's name as words."""
+    return counter.replace("_", " ")
+
+
+def diagnosis(reply: Reply) -> str:
+    """The Reason String of a function's refusal: what it says as text, if that is printable."""
+    if (reply.content_type or "").partition(";")[0].strip().lower() != "text/plain":
+        return ""
+    said = reply.data[: 4 * MAX_TEXT].decode(errors="replace").strip()[:MAX_TEXT]
+    return said if said.isprintable() else ""

@@ -1,21 +1,18 @@
-"""An MQTT Session (§4.1): what a device publishes, what it hears, over one connection after another.
+"""An MQTT Session (§4.1): one device, over one connection after another.
 
-Made or found by `MQTT.enter` for a CONNECT; the stream shell services it from the `Handover` on. It keeps its `id`, its
-open exchanges, its subscriptions and what waits for the device until it expires. Over 400 lines because it is one
-state machine: a connection's beginning and end touch everything in it.
+Made or found by `MQTT.enter` for a CONNECT; the stream shell services it from the `Handover` on. This module is its
+life: connections that come and go, the will, the end. What the device publishes is `uplink`, what it hears `downlink`;
+both outlive connections, as the Session does.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from thinbridge import contract
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import (
     Decision,
     Event,
-    Inbound,
     Opened,
     Outbound,
     Outcome,
@@ -28,67 +25,57 @@ from thinbridge.protocols.base import (
     Woke,
     peer_text,
 )
-from thinbridge.protocols.mqtt import cloudevents, codec, outbound, properties, reasons, topics, wire
-from thinbridge.protocols.mqtt.codec import Publish
-from thinbridge.protocols.mqtt.connect import Connect, encode_connack
+from thinbridge.protocols.mqtt import codec, grants, message, presence, properties, reasons, wire
+from thinbridge.protocols.mqtt.connect import Connect
 from thinbridge.protocols.mqtt.connection import Connection
-from thinbridge.protocols.mqtt.exchanges import OPEN, WITHHELD, Exchange, Exchanges
-from thinbridge.protocols.mqtt.inbound import Window
-from thinbridge.protocols.mqtt.outbound import Message, Outbox
-from thinbridge.protocols.mqtt.properties import Properties
-from thinbridge.protocols.mqtt.topics import Subscription, Subscriptions
+from thinbridge.protocols.mqtt.downlink import Downlink
+from thinbridge.protocols.mqtt.exchanges import Exchange
+from thinbridge.protocols.mqtt.uplink import Uplink
+from thinbridge.protocols.mqtt.wills import Will
 
 if TYPE_CHECKING:
     from thinbridge.protocols.mqtt import MQTT
 
+UNRELEASED = 5.0
+"""Seconds that a drain waits for PUBRELs: a device that is sent away between PUBREC and PUBREL may publish again."""
 
-@dataclass(frozen=True, slots=True)
-class Will:
-    """What is reported if the device is lost (§3.1.2.5)."""
 
-    topic: str
-    message: cloudevents.Message
-    qos: int
-    delay: float
-    """Seconds after the loss; a device that is back by then was not lost (MQTT 5 §3.1.3.2.2)."""
+def device_of(connect: Connect, decision: Decision, path: Path) -> str:
+    """The name that a device goes by: what its credentials say, else what it says itself."""
+    identity = decision.identity or path.identity
+    name = identity.name if identity is not None else None
+    return decision.device or name or connect.username or connect.client_id
 
 
 class MQTTSession(Session):
     """One device's Session."""
 
+    device: str
+
     def __init__(self, protocol: "MQTT", connect: Connect, decision: Decision, path: Path) -> None:
-        settings = protocol.settings
         self.id = protocol.session_id()
         self.identity = decision.identity or path.identity
-        name = self.identity.name if self.identity is not None else None
-        self.device = decision.device or name or connect.username or connect.client_id
+        self.device = device_of(connect, decision, path)
+        self.client_id = connect.client_id
         self._protocol = protocol
-        self._client_id = connect.client_id
-        self._key = bytes.fromhex(self.id)
         self._connection: Connection | None = None
-        self._draining = False
+        self._drained_at: float | None = None
         self._will: Will | None = None
         self._will_due: float | None = None  # while offline
         self._expiry = 0.0  # seconds that it outlives a connection
         self._expires: float | None = None  # while offline
-        self._subscriptions = Subscriptions(settings.subscriptions)
-        self._window = Window(settings.window)
-        self._outbox = Outbox(
-            settings.outbound_queue, settings.outbound_bytes, settings.outbound_window, protocol.counters
-        )
-        self._exchanges = Exchanges(settings.replies, settings.replies_bytes, protocol.counters)
         self._pushes = 0
         self._events: deque[Event] = deque((Opened(),))
-        self._chunks: list[bytes] = []  # for the connection
         self._out: list[Sent] = []
-        self._handlers = {
-            codec.PUBACK: self._on_puback,
-            codec.SUBSCRIBE: self._on_subscribe,
-            codec.UNSUBSCRIBE: self._on_unsubscribe,
-            codec.PINGREQ: self._on_ping,
-            codec.DISCONNECT: self._on_disconnect,
-        }
+        allowed = protocol.allowed(self.device, connect.client_id)
+        self._uplink = Uplink(protocol, bytes.fromhex(self.id), allowed.publish, self._events)
+        self._downlink = Downlink(protocol, self, allowed.subscribe, self._events)
         protocol.sessions[connect.client_id] = self
+
+    @property
+    def connected(self) -> bool:
+        """It has a connection now."""
+        return self._connection is not None
 
     # --- connections ---------------------------------------------------------------------------------------------
 
@@ -98,63 +85,35 @@ class MQTTSession(Session):
         """A connection for it, whose CONNECT was accepted; an older one hears that it was taken over."""
         if self._connection is not None:
             self._protocol.counters["taken_over"] += 1
-            self._hang_up(reasons.TAKEN_OVER)  # MQTT-3.1.4-3
-            self._lose(now, resumed=True)
-        settings, values = self._protocol.settings, connect.properties
-        self._protocol.offline.pop(self._client_id, None)
+            self._hang_up(reasons.TAKEN_OVER, "taken_over")  # MQTT-3.1.4-3; 3.1.1: MQTT-3.1.4-2
+            self._lose("taken_over", now, resumed=True)
+        self._protocol.offline.pop(self.client_id, None)
         self.peer = peer_text(path.peer)
-        wanted = values.get(properties.SESSION_EXPIRY, 0) if connect.v5 else (not connect.clean) * 0xFFFFFFFF
-        self._expiry = float(min(wanted, settings.session_expiry))
-        keep_alive = connect.keep_alive
-        if connect.v5:
-            keep_alive = min(keep_alive or settings.keep_alive, settings.keep_alive)
-        framer = wire.Framer(settings.max_packet)
-        self._connection = Connection(path, connect.v5, keep_alive, framer, settings.topic_aliases, now)
+        granted = grants.grant(connect, self._protocol.settings)
+        self._expiry = granted.session_expiry
+        connection = self._connection = granted.connection(path, now)
         self._will, self._will_due, self._expires = will, None, None
-        self.busy = True
-        self._pace()
-        announced = self._announce(connect, assigned, keep_alive) if connect.v5 else properties.NONE
-        self._chunks.append(encode_connack(reasons.SUCCESS, present, connect.v5, announced))
-        self._outbox.attach(
-            connect.v5,
-            values.get(properties.RECEIVE_MAXIMUM, 0xFFFF),
-            values.get(properties.MAXIMUM_PACKET_SIZE, wire.MAX_REMAINING + 5),
-        )
-        self._send(self._outbox.pump())
+        self._settle()
+        self._events.append(presence.opened(self._uplink.exchanges.number(), connect, present))
+        if connection.send(grants.connack(granted, present, assigned, self.device)):
+            self._downlink.attach(connection, now)
+        else:
+            self._fail(None, "connack_too_large", now)  # MQTT-3.1.2-24 leaves nothing to say
 
-    def _announce(self, connect: Connect, assigned: bool, keep_alive: int) -> Properties:
-        """What this server does differently from what MQTT 5 §3.2.2.3 takes for granted."""
-        settings = self._protocol.settings
-        values: dict[int, object] = {
-            properties.RECEIVE_MAXIMUM: settings.window,
-            properties.MAXIMUM_QOS: 1,
-            properties.MAXIMUM_PACKET_SIZE: settings.max_packet,
-            properties.TOPIC_ALIAS_MAXIMUM: settings.topic_aliases,
-            properties.SUBSCRIPTION_IDS_AVAILABLE: 0,
-            properties.SHARED_AVAILABLE: 0,
-        }
-        if self._expiry != connect.properties.get(properties.SESSION_EXPIRY, 0):
-            values[properties.SESSION_EXPIRY] = int(self._expiry)
-        if assigned:
-            values[properties.ASSIGNED_CLIENT_ID] = connect.client_id  # MQTT-3.2.2-16
-        if keep_alive != connect.keep_alive:
-            values[properties.SERVER_KEEP_ALIVE] = keep_alive  # MQTT-3.2.2-21
-        return values
-
-    def _hang_up(self, reason: int | None) -> None:
+    def _hang_up(self, reason: int | None, counter: str = "") -> None:
         """Close the connection, saying why where MQTT has words for it; `_lose` or `_end` follows."""
         assert self._connection is not None
-        if reason is not None and self._connection.v5:
-            self._chunks.append(codec.encode_disconnect(reason, True))
+        if reason is not None:
+            self._connection.goodbye(reason, reasons.text(counter))
         self._flush()
         self._out.append((None, self._connection.path))
 
-    def _lose(self, now: float, *, resumed: bool = False) -> None:
-        """The connection is gone; the Session stays for as long as was agreed (MQTT 5 §3.1.2.11.2)."""
+    def _lose(self, why: str, now: float, *, resumed: bool = False) -> None:
+        """The connection is gone; the Session stays for as long as was agreed (MQTT-3.1.2-23, MQTT-4.1.0-2)."""
+        assert self._connection is not None
+        self._events.append(presence.closed(self._uplink.exchanges.number(), why, self._connection.v5))
         self._connection = None
-        self._chunks.clear()
-        for exchange in self._window.disconnect():
-            self._exchanges.end(exchange)
+        self._uplink.detach()
         self.paused = False
         will = self._will
         if will is not None and (not will.delay or not (resumed or self._expiry)):
@@ -164,12 +123,11 @@ class MQTTSession(Session):
         if not self._expiry:
             self._end(now)
             return
-        self._outbox.detach()
-        self._report_pushes()
+        self._downlink.detach()
         self._expires = now + self._expiry
         if self._will is not None:
             self._will_due = now + self._will.delay
-        self._protocol.offline[self._client_id] = self
+        self._protocol.offline[self.client_id] = self
         self._settle()
         overflow = self._protocol.overflow()
         if overflow is not None:
@@ -179,78 +137,76 @@ class MQTTSession(Session):
                 self._events.append(Woke(overflow))
 
     def _end(self, now: float) -> None:
-        """The Session is over: nothing of it is remembered."""
+        """The Session is over: nothing of it is remembered (MQTT-3.1.2-4; 3.1.1: MQTT-3.1.2-6)."""
         if self._will is not None:
             self._report_will()  # MQTT-3.1.2-8: at the latest when the Session ends
-        self._outbox.end()
-        self._report_pushes()
-        if self._protocol.sessions.get(self._client_id) is self:
-            del self._protocol.sessions[self._client_id]
-        self._protocol.offline.pop(self._client_id, None)
+        self._downlink.end()
+        self._uplink.exchanges.clear()
+        if self._protocol.sessions.get(self.client_id) is self:
+            del self._protocol.sessions[self.client_id]
+        self._protocol.offline.pop(self.client_id, None)
         self._connection = None
-        self._chunks.clear()
-        self._exchanges.clear()
         self._expires = None
         self.paused = self.busy = False
         self.closed = True
 
     def _report_will(self) -> None:
-        """The device was lost: its will becomes an event."""
+        """The device was lost: its will becomes an event, once (MQTT-3.1.2-10)."""
         will, self._will, self._will_due = self._will, None, None
         assert will is not None
-        message = will.message
-        self._events.append(
-            Inbound(
-                self._exchanges.number(),
-                contract.MQTT_WILL,
-                will.topic,
-                message.attributes,
-                message.content_type,
-                message.data,
-                at_least_once=will.qos > 0,
-                wants_reply=False,
-                expires=message.expires,
-                event=message.event,
-            )
-        )
+        self._events.append(will.inbound(self._uplink.exchanges.number()))
 
     def replaced(self, now: float) -> None:
         """A clean start under its client identifier ends it (MQTT-3.1.2-4)."""
-        if self._connection is not None:
-            self._protocol.counters["taken_over"] += 1
-            self._hang_up(reasons.TAKEN_OVER)
-        self._end(now)
+        self._stop("taken_over", reasons.TAKEN_OVER, now)
 
     def eof(self, path: Path, now: float) -> None:
         """The connection broke without a DISCONNECT."""
         if self._connection is not None and path == self._connection.path:
-            self._lose(now)
+            self._lose("lost", now)
 
     def close(self, reason: str, now: float) -> None:
         """The bridge ends it; it was not the device that failed, so there is no will."""
-        if self._connection is not None:
-            self._hang_up(reasons.SHUTTING_DOWN)
         self._will = None
-        self._end(now)
+        self._stop(reason, reasons.SHUTTING_DOWN, now)
+
+    def _stop(self, why: str, reason: int, now: float) -> None:
+        """End it, whether it is connected or not."""
+        if self._connection is not None:
+            if reason == reasons.TAKEN_OVER:
+                self._protocol.counters[why] += 1
+            self._hang_up(reason, why)
+            self._expiry = 0.0
+            self._lose(why, now)
+        else:
+            self._end(now)
 
     def drain(self, now: float) -> None:
-        """No new messages; the last PUBACK is followed by DISCONNECT 0x8B."""
-        self._draining = True
+        """No new messages; the last acknowledgement is followed by DISCONNECT 0x8B."""
+        self._drained_at = now + UNRELEASED
+        self._uplink.draining = True
         self._settle()
         self._drained(now)
 
     def _drained(self, now: float) -> None:
-        if self._draining and not self.closed and not self._exchanges.unanswered:
+        if self._drained_at is None or self.closed or self._uplink.exchanges.unanswered:
+            return
+        waits = self._connection is not None and self._uplink.unreleased
+        if not waits or now >= self._drained_at:
             self.close("drain", now)
 
-    def _fail(self, reason: int, counter: str, now: float) -> None:
-        """The connection can't go on."""
+    def _fail(self, reason: int | None, counter: str, now: float) -> None:
+        """The connection can't go on (MQTT-4.13.1-1; 3.1.1: MQTT-4.8.0-1)."""
         self._protocol.counters[counter] += 1
-        self._hang_up(reason)
-        self._lose(now)
+        self._hang_up(reason, counter)
+        self._lose(counter, now)
 
     def _settle(self) -> None:
-        self.busy = self._connection is not None or bool(self._exchanges) or self._will is not None
+        uplink = self._uplink
+        self.busy = (
+            self._connection is not None or bool(uplink.exchanges) or uplink.unreleased or self._will is not None
+        )
+        self.paused = self._connection is not None and uplink.crowded
 
     # --- from the device -----------------------------------------------------------------------------------------
 
@@ -261,263 +217,104 @@ class MQTTSession(Session):
             return  # of a connection that was taken over
         try:
             for first, body in connection.feed(data, now):
-                kind = first >> 4
-                if kind == codec.PUBLISH:
-                    self._on_publish(connection, first, body)
+                if first >> 4 == codec.PUBLISH:
+                    self._uplink.publish(connection, first, body)
                 else:
-                    handler = self._handlers.get(kind)
-                    if handler is None:
-                        raise wire.protocol_error()  # CONNECT again (MQTT-3.1.0-2), QoS 2, what servers send, AUTH
-                    handler(connection, first, body, now)
-                if self._connection is not connection:
-                    return
+                    self._control(connection, first, body, now)
+                    if self._connection is not connection:
+                        return
             if connection.error is not None:
                 raise connection.error
         except DecodeError as error:
             self._fail(error.code, error.reason, now)
-
-    def _on_publish(self, connection: Connection, first: int, body: bytes) -> None:
-        publish = codec.decode_publish(first, body, connection.v5)
-        topic = connection.topic(publish)
-        if publish.qos == 2:
-            raise DecodeError("qos2", reasons.QOS_NOT_SUPPORTED)  # MQTT 5 §3.2.2.3.4
-        if self._draining:
-            self._protocol.counters["draining"] += 1
-            return  # withheld: the device keeps it for the next connection
-        if publish.qos:
-            self._receive_qos1(connection, publish, topic, len(body))
-        elif self._exchanges.qos0 < self._protocol.settings.qos0_open:
-            self._receive_qos0(connection, publish, topic, len(body))
         else:
-            self._protocol.counters["qos0_dropped"] += 1
+            self.paused = self._uplink.crowded
 
-    def _receive_qos0(self, connection: Connection, publish: Publish, topic: str, size: int) -> None:
-        try:
-            message = self._read(connection, publish)
-        except DecodeError as refusal:
-            self._protocol.counters[refusal.reason] += 1
-            return
-        exchange = self._begin(Exchange(0), message, size)
-        self._events.append(_inbound(exchange, topic, message))
+    def _control(self, connection: Connection, first: int, body: bytes, now: float) -> None:
+        """Any packet but PUBLISH."""
+        codec.check_flags(first)
+        kind = first >> 4
+        if kind in (codec.PUBACK, codec.PUBREC, codec.PUBCOMP):
+            self._downlink.acknowledged(connection, kind, body, now)
+        elif kind == codec.PUBREL:
+            self._uplink.release(connection, body)
+            self._drained(now)
+        elif kind == codec.SUBSCRIBE:
+            self._downlink.subscribe(connection, body, now)
+        elif kind == codec.UNSUBSCRIBE:
+            self._downlink.unsubscribe(connection, body)
+        elif kind == codec.PINGREQ and not body:
+            connection.send(codec.PONG)  # MQTT-3.12.4-1
+        elif kind == codec.DISCONNECT:
+            self._on_disconnect(connection, body, now)
+        elif kind == codec.PINGREQ:
+            raise wire.malformed()
+        else:  # CONNECT again (MQTT-3.1.0-2), what servers send, AUTH without a method (MQTT-4.12.0-7), type 0
+            raise wire.protocol_error()
 
-    def _receive_qos1(self, connection: Connection, publish: Publish, topic: str, size: int) -> None:
-        """A new message, a resend of one that is open (absorbed), or of one that was not accepted (tried again)."""
-        window = self._window
-        digest = hash((topic, publish.data))
-        used = window.find(publish.packet_id, publish.dup, digest)
-        if used is not None and used.here:
-            self._protocol.counters["duplicates"] += 1
-            return
-        if connection.v5 and window.full():
-            raise DecodeError("receive_maximum", reasons.RECEIVE_MAXIMUM)
-        if used is not None and not self._withholds(connection, used):
-            self._protocol.counters["duplicates"] += 1
-            self._arrived(connection, used, None)
-            return
-        try:
-            message = self._read(connection, publish)
-        except DecodeError as refusal:
-            self._protocol.counters[refusal.reason] += 1
-            exchange = Exchange(1)  # without a digest: looked at anew on another connection, which may be 3.1.1
-            exchange.packet_id, exchange.reason = publish.packet_id, refusal.code
-            self._arrived(connection, exchange, None)
-            return
-        exchange = self._begin(used or Exchange(1), message, size)
-        if used is None:
-            exchange.packet_id, exchange.digest = publish.packet_id, digest
-            exchange.key = self._key + publish.packet_id.to_bytes(2) + exchange.number.to_bytes(6)
-        else:
-            used.tried = True
-        self._arrived(connection, exchange, _inbound(exchange, topic, message))
-
-    def _arrived(self, connection: Connection, exchange: Exchange, inbound: Inbound | None) -> None:
-        inbound = self._window.add(exchange, inbound)
-        if inbound is not None:
-            self._events.append(inbound)
-        else:
-            self._acknowledge(connection)
-
-    def _begin(self, exchange: Exchange, message: cloudevents.Message, size: int) -> Exchange:
-        self._exchanges.begin(exchange, message.response, message.correlation, size)
-        self._pace()
-        return exchange
-
-    def _pace(self) -> None:
-        """Read on, or not: the window is wider than clients' own, so it is bytes that count."""
-        self.paused = self._exchanges.held > self._protocol.settings.held
-
-    def _read(self, connection: Connection, publish: Publish) -> cloudevents.Message:
-        if publish.properties:
-            return cloudevents.read(publish)
-        if self._protocol.settings.structured_311 and not connection.v5:
-            return cloudevents.structured_or_plain(publish)
-        return cloudevents.plain(publish)
-
-    def _on_puback(self, connection: Connection, first: int, body: bytes, now: float) -> None:
-        packet_id, reason = codec.decode_puback(body, connection.v5)
-        if not self._outbox.acknowledged(packet_id, reason):
-            self._protocol.counters["puback_unknown"] += 1
-        self._send(self._outbox.pump())
-        self._report_pushes()
-
-    def _on_subscribe(self, connection: Connection, first: int, body: bytes, now: float) -> None:
-        packet_id, values, filters = codec.decode_subscribe(first, body, connection.v5)
-        if properties.SUBSCRIPTION_ID in values:
-            raise DecodeError("subscription_id", reasons.NO_SUBSCRIPTION_IDS)  # announced: MQTT 5 §3.2.2.3.12
-        codes = [self._subscribe(text, options) for text, options in filters]
-        self._chunks.append(codec.encode_suback(codec.SUBACK, packet_id, codes, connection.v5))
-
-    def _subscribe(self, text: str, options: int) -> int:
-        """The code of one filter (MQTT 5 §3.9.3); there are no retained values to send, and no other publishers."""
-        if text.startswith("$share/"):
-            return reasons.NO_SHARED_SUBSCRIPTIONS
-        if text.startswith("$") or not topics.is_filter(text):
-            return reasons.FILTER_INVALID
-        granted = min(options & 3, reasons.GRANTED_QOS_1)
-        if self._subscriptions.add(text, Subscription(granted, options & 0x08 != 0)):
-            return granted
-        self._protocol.counters["subscriptions_full"] += 1
-        return reasons.QUOTA
-
-    def _on_unsubscribe(self, connection: Connection, first: int, body: bytes, now: float) -> None:
-        packet_id, filters = codec.decode_unsubscribe(first, body, connection.v5)
-        codes = [reasons.SUCCESS if self._subscriptions.remove(text) else reasons.NO_SUBSCRIPTION for text in filters]
-        self._chunks.append(codec.encode_suback(codec.UNSUBACK, packet_id, codes, connection.v5))
-
-    def _on_ping(self, connection: Connection, first: int, body: bytes, now: float) -> None:
-        self._chunks.append(codec.PONG)  # MQTT-3.12.4-1
-
-    def _on_disconnect(self, connection: Connection, first: int, body: bytes, now: float) -> None:
-        reason, values = codec.decode_disconnect(first, body, connection.v5)
+    def _on_disconnect(self, connection: Connection, body: bytes, now: float) -> None:
+        reason, values = codec.decode_disconnect(body, connection.v5)
+        if reason not in reasons.OF_GOODBYE:
+            raise wire.protocol_error()  # MQTT-3.14.2-1
         expiry = values.get(properties.SESSION_EXPIRY)
         if expiry is not None:
             if expiry and not self._expiry:
-                raise wire.protocol_error()  # MQTT-3.14.2-2
+                raise wire.protocol_error()  # MQTT 5 §3.14.2.2.2
             self._expiry = float(min(expiry, self._protocol.settings.session_expiry))
         if reason == reasons.SUCCESS:
             self._will = None  # MQTT-3.14.4-3
         self._hang_up(None)
-        self._lose(now)
+        self._lose("disconnect" if reason == reasons.SUCCESS else f"disconnect_0x{reason:02x}", now)
 
-    # --- answers -------------------------------------------------------------------------------------------------
+    # --- answers and pushes --------------------------------------------------------------------------------------
 
     def answer(self, exchange: int, reply: Reply, now: float) -> bool:
-        """The PUBACK, then what the function answered, to the Response Topic or its `mqtttopic`."""
-        found = self._exchanges.find(exchange)
+        """The PUBACK or PUBREC, then what the function answered, to the Response Topic or its `mqtttopic`."""
+        try:
+            found = self._uplink.answer(self._connection, exchange, reply)
+        except DecodeError as error:
+            self._fail(reasons.SHUTTING_DOWN if self._uplink.draining else error.code, error.reason, now)
+            self._drained(now)
+            return True
         if found is None:
             return False
-        outcome = reply.outcome
-        if outcome is Outcome.PENDING:
-            self._exchanges.wait(found)
-        else:
-            self._exchanges.end(found)
-            if outcome is not Outcome.ACCEPTED:
-                self._protocol.counters[f"not_{outcome.name.lower()}"] += 1
-        if found.qos and found.reason == OPEN:
-            self._decide(found, reply, now)
-        if outcome is Outcome.ACCEPTED and (reply.data or reply.is_event):
-            self._reply(found, reply)
-        if self._connection is None:
-            self._settle()
-        elif self.paused:
-            self._pace()
-        if self._draining:
-            self._drained(now)
+        if reply.outcome is Outcome.ACCEPTED and (reply.data or reply.is_event):
+            outbound = Outbound(reply.content_type, reply.data, dict(reply.attributes), reply.is_event)
+            self._publish(found, outbound, found.qos, now)
+        self._settle()
+        self._drained(now)
         return True
-
-    def _decide(self, exchange: Exchange, reply: Reply, now: float) -> None:
-        """What its PUBACK says, or that it gets none (then the connection ends: MQTT has no other way to say so)."""
-        connection, outcome = self._connection, reply.outcome
-        if outcome in (Outcome.ACCEPTED, Outcome.PENDING):
-            exchange.reason = reasons.SUCCESS
-        else:
-            exchange.reason = reasons.refused(reply.status) if outcome is Outcome.REFUSED else WITHHELD
-        if connection is None:
-            return
-        if exchange.reason == reasons.SUCCESS or not self._withholds(connection, exchange):
-            self._acknowledge(connection)
-        elif exchange.here:
-            self._fail(reasons.SHUTTING_DOWN if self._draining else reasons.QUOTA, "withheld", now)
-
-    def _withholds(self, connection: Connection, exchange: Exchange) -> bool:
-        """Whether it gets no PUBACK on this connection; the device's next resend is tried again.
-
-        3.1.1 has no PUBACK that says no; the listener says what to do instead. A refusal may have come while the device
-        was away, so it is the connection that is asked for the PUBACK, not the one that the message came by.
-        """
-        if exchange.reason >= reasons.FAILURE:
-            return not connection.v5 and self._protocol.settings.on_refused == "close"
-        return exchange.reason == WITHHELD
-
-    def _acknowledge(self, connection: Connection) -> None:
-        """Send the PUBACKs that are due; let in what waited for room."""
-        window = self._window
-        acks = window.acknowledge(connection.v5)
-        while acks:
-            self._chunks.append(acks)
-            while (inbound := window.admit()) is not None:
-                self._events.append(inbound)
-            acks = window.acknowledge(connection.v5)
-
-    def _reply(self, exchange: Exchange, reply: Reply) -> None:
-        attributes = reply.attributes if reply.is_event else {}
-        self._publish(exchange, exchange.qos, attributes, reply.content_type, reply.data, 0)
 
     def push(self, target: int | None, outbound: Outbound, now: float) -> int:
         """A PUBLISH to the event's `mqtttopic`, or to the Response Topic of the exchange that was posted to."""
         self._pushes += 1
         if self.closed:
-            self._events.append(Pushed(self._pushes, PushResult.GONE))
-            return self._pushes
-        exchange = self._exchanges.target(target)
-        attributes = outbound.attributes if outbound.is_event else {}
-        result = self._publish(exchange, 1, attributes, outbound.content_type, outbound.data, self._pushes)
+            result: PushResult | None = PushResult.GONE
+        else:
+            exchange = self._uplink.exchanges.target(target)
+            result = self._publish(exchange, outbound, 1, now, self._pushes)
         if result is not None:
             self._events.append(Pushed(self._pushes, result))
-        self._report_pushes()
         return self._pushes
 
     def _publish(
-        self,
-        exchange: Exchange | None,
-        qos: int,
-        attributes: Mapping[str, str],
-        content_type: str | None,
-        data: bytes,
-        push: int,
+        self, exchange: Exchange | None, outbound: Outbound, qos: int, now: float, push: int = 0
     ) -> PushResult | None:
-        """Send it where a subscription of this Session matches; why not, or None: the outbox reports."""
+        """Send it, if it says where; what became of it, None: that is reported."""
+        attributes = outbound.attributes
         topic, correlation = attributes.get("mqtttopic"), None
         if topic is None and exchange is not None:
             topic, correlation = exchange.response, exchange.correlation
         if topic is None:
             return PushResult.REFUSED  # it does not say where, and nobody asked
-        subscription = self._subscriptions.match(topic) if _may_publish(topic) else None
-        if subscription is None:
-            self._protocol.counters["not_subscribed"] += 1
-            return PushResult.REFUSED
-        wanted = attributes.get("mqttqos")
-        message = Message(
-            topic,
-            data,
-            min(subscription.qos, qos if wanted is None else wanted != "0"),
-            subscription.retain_as_published and attributes.get("mqttretain") == "true",
-            properties=outbound.properties_of(content_type, attributes, correlation),
-            push=push,
-        )
-        self._send(self._outbox.add(message))
-        return None
+        sent = message.publication(topic, outbound.content_type, outbound.data, attributes, now, qos, correlation)
+        return self._downlink.send(sent, now, push)
+
+    def hear(self, publication: message.Publication, now: float) -> bool:
+        """What is published to everyone who listens; whether this one hears it."""
+        return self._downlink.hear(publication, now)
 
     # --- to the shell --------------------------------------------------------------------------------------------
-
-    def _send(self, packets: Sequence[bytes]) -> None:
-        self._chunks.extend(packets)
-
-    def _report_pushes(self) -> None:
-        outbox = self._outbox
-        for push, result in outbox.results:
-            self._events.append(Pushed(push, result))
-        outbox.results.clear()
 
     def next_event(self) -> Event | None:
         """Messages, the outcomes of pushes, the will, Sessions that have something to say."""
@@ -530,21 +327,24 @@ class MQTTSession(Session):
         return out
 
     def _flush(self) -> None:
-        if self._chunks and self._connection is not None:
-            self._out.append((b"".join(self._chunks), self._connection.path))
-            self._chunks.clear()
+        if self._connection is not None and (data := self._connection.take()):
+            self._out.append((data, self._connection.path))
 
     def next_timer(self) -> float | None:
-        """The next of: keep-alive, a slow packet; the will, the end."""
-        due = None
+        """The next of: keep-alive, a slow packet, the end of a drain; the will, the end."""
         if self._connection is not None:
             due = self._connection.next_timer(self._protocol.settings.packet_timeout)
-        elif self._expires is not None:
-            due = self._expires if self._will_due is None else min(self._expires, self._will_due)
-        return due
+            late = self._drained_at
+        else:
+            due, late = self._expires, self._will_due
+        if due is None or late is None:
+            return late if due is None else due
+        return min(due, late)
 
     def handle_timer(self, now: float) -> None:
         """Whichever is due."""
+        if self._connection is not None:
+            self._drained(now)
         if self._connection is not None:
             if self.paused:
                 self._connection.excuse(now)
@@ -558,26 +358,5 @@ class MQTTSession(Session):
             self._protocol.counters["sessions_expired"] += 1
             self._end(now)
             return
-        self._settle()
-
-
-def _may_publish(topic: str) -> bool:
-    """A topic that a function named: a name, and not the server's own (§4.7.2)."""
-    return not topic.startswith("$") and topics.is_name(topic)
-
-
-def _inbound(exchange: Exchange, topic: str, message: cloudevents.Message) -> Inbound:
-    return Inbound(
-        exchange.number,
-        contract.MQTT_MESSAGE,
-        topic,
-        message.attributes,
-        message.content_type,
-        message.data,
-        exchange.key or None,
-        0.0,
-        exchange.qos > 0,
-        exchange.response is not None,
-        message.expires,
-        message.event,
-    )
+        if not self.closed:
+            self._settle()

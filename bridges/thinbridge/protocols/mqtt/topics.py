@@ -1,8 +1,15 @@
-"""Topic names and filters (MQTT 3.1.1 and 5 §4.7): what is valid, what matches, what a Session subscribed to."""
+"""Topic names and filters (MQTT 3.1.1 and 5 §4.7): what is well-formed, what is taken, what matches what.
+
+Two questions for both: is it what the standard calls a name or a filter (if not, the packet is malformed), and does it
+keep within our limits (if not, it is refused)?
+"""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
+
+Levels = tuple[str, ...]
+"""A filter, split at `/`."""
 
 MAX_BYTES: Final = 1024
 """Bytes of a topic name or filter: device topics are tens of bytes; it becomes an event's `subject` and a header."""
@@ -22,20 +29,13 @@ def is_clean(text: str) -> bool:
 
 
 def is_name(topic: str) -> bool:
-    """A topic name to publish to: not empty, within the limits, no wildcards (MQTT-3.3.2-2, MQTT-4.7.3-1)."""
-    return (
-        0 < len(topic) <= MAX_BYTES
-        and "#" not in topic
-        and "+" not in topic
-        and topic.count("/") < MAX_LEVELS
-        and is_clean(topic)
-        and (topic.isascii() or len(topic.encode()) <= MAX_BYTES)
-    )
+    """A topic name: not empty, no wildcards (MQTT-3.3.2-2, MQTT-4.7.0-1, MQTT-4.7.3-1; 3.1.1: MQTT-4.7.1-1)."""
+    return topic != "" and "#" not in topic and "+" not in topic
 
 
 def is_filter(text: str) -> bool:
-    """A topic filter; a wildcard stands for whole levels, `#` only for the last (MQTT-4.7.1-2, MQTT-4.7.1-3)."""
-    if not is_name(text.replace("+", "x").replace("#", "x")):
+    """A topic filter: a wildcard stands for a whole level, `#` only for the last (MQTT-4.7.1-1, MQTT-4.7.1-2)."""
+    if not text:
         return False
     *levels, last = text.split("/")
     return (
@@ -45,7 +45,22 @@ def is_filter(text: str) -> bool:
     )
 
 
-def matches(levels: tuple[str, ...], topic: str) -> bool:
+def is_taken(text: str) -> bool:
+    """A name or filter within our limits."""
+    return (
+        len(text) <= MAX_BYTES
+        and text.count("/") < MAX_LEVELS
+        and is_clean(text)
+        and (text.isascii() or len(text.encode()) <= MAX_BYTES)
+    )
+
+
+def is_ours(topic: str) -> bool:
+    """A topic that something may be published to by us, whoever named it: not `$…`, the server's own (§4.7.2)."""
+    return is_name(topic) and is_taken(topic) and not topic.startswith("$")
+
+
+def matches(levels: Levels, topic: str) -> bool:
     """Whether a filter, split at `/`, takes a topic name."""
     if topic.startswith("$") and levels[0] in ("+", "#"):
         return False  # MQTT-4.7.2-1
@@ -58,45 +73,30 @@ def matches(levels: tuple[str, ...], topic: str) -> bool:
     return all(level in ("#", "+", name) for level, name in zip(levels, names, strict=False))
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What a Session asked for with one filter."""
-
-    qos: int
-    """Granted: 0 or 1."""
-    retain_as_published: bool = False
-    """Pass the RETAIN flag on (MQTT 5 §3.8.3.1)."""
-
-
-class Subscriptions:
-    """The filters of one Session; at most `limit`."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._exact: dict[str, Subscription] = {}
-        self._wild: dict[str, tuple[tuple[str, ...], Subscription]] = {}
-
-    def __len__(self) -> int:
-        return len(self._exact) + len(self._wild)
-
-    def add(self, text: str, subscription: Subscription) -> bool:
-        """Subscribe, in place of an older one with the same filter (MQTT-3.8.4-3); False: there are too many."""
-        if text not in self._exact and text not in self._wild and len(self) >= self._limit:
+def covers(wide: Levels, narrow: Levels) -> bool:
+    """Whether a filter takes every topic that another one takes; a name is a filter, too."""
+    for index, level in enumerate(wide):
+        if level == "#":
+            return True
+        if index == len(narrow):
             return False
-        if "+" in text or "#" in text:
-            self._wild[text] = tuple(text.split("/")), subscription
-        else:
-            self._exact[text] = subscription
-        return True
+        other = narrow[index]
+        if other == "#" or level not in ("+", other):
+            return False
+    return len(wide) == len(narrow)
 
-    def remove(self, text: str) -> bool:
-        """Unsubscribe; False: there was none."""
-        return (self._exact.pop(text, None) or self._wild.pop(text, None)) is not None
 
-    def match(self, topic: str) -> Subscription | None:
-        """The subscription with the highest QoS of all that take this topic name (MQTT-3.3.5-1)."""
-        best = self._exact.get(topic)
-        for levels, subscription in self._wild.values():
-            if (best is None or subscription.qos > best.qos) and matches(levels, topic):
-                best = subscription
-        return best
+def fixed(levels: Levels) -> str:
+    """The levels before a filter's first wildcard: with them begins every topic that it takes."""
+    end = next((index for index, level in enumerate(levels) if level in ("+", "#")), len(levels))
+    return "/".join(levels[:end])
+
+
+def beginnings(topic: str) -> Iterator[str]:
+    """What `fixed` of a filter can be that takes a topic: its first levels, none to all of them."""
+    yield ""
+    end = topic.find("/")
+    while end >= 0:
+        yield topic[:end]
+        end = topic.find("/", end + 1)
+    yield topic

@@ -22,12 +22,20 @@ def protocol_error() -> DecodeError:
     return DecodeError("protocol_error", reasons.PROTOCOL_ERROR)
 
 
-def length(data: bytes, pos: int) -> tuple[int, int] | None:
-    """A Variable Byte Integer and where it ends; None: more bytes are needed. At most four bytes (§1.5.5)."""
+def length(data: bytes, pos: int, strict: bool = True) -> tuple[int, int] | None:
+    """A Variable Byte Integer and where it ends; None: more bytes are needed. At most four bytes (§1.5.5).
+
+    Args:
+        data: where it is.
+        pos: where it begins.
+        strict: it has the shortest form (MQTT-1.5.5-1); 3.1.1 does not ask for that.
+    """
     value = 0
     for count, byte in enumerate(data[pos : pos + 4]):
         value |= (byte & 0x7F) << 7 * count
         if byte < 0x80:
+            if strict and count and not byte:
+                raise malformed()
             return value, pos + count + 1
     if len(data) - pos >= 4:
         raise malformed()
@@ -103,12 +111,13 @@ class Framer:
     Args:
         limit: bytes of a packet; a larger one is refused as soon as its length is known, before it is kept.
         single: stop after the first packet; the rest stays in `rest` (a CONNECT decides who reads on).
+        strict: lengths have their shortest form (MQTT 5).
     """
 
-    __slots__ = ("_buffer", "_need", "error", "limit", "single")
+    __slots__ = ("_buffer", "_need", "error", "limit", "single", "strict")
 
-    def __init__(self, limit: int, *, single: bool = False) -> None:
-        self.limit, self.single = limit, single
+    def __init__(self, limit: int, *, single: bool = False, strict: bool = False) -> None:
+        self.limit, self.single, self.strict = limit, single, strict
         self.error: DecodeError | None = None
         """What is wrong with the bytes after the packets that `feed` returned; the stream ends there."""
         self._buffer = bytearray()
@@ -139,7 +148,7 @@ class Framer:
             remaining, start = data[pos + 1], pos + 2
             if remaining > 0x7F:
                 try:
-                    found = length(data, pos + 1)
+                    found = length(data, pos + 1, self.strict)
                 except DecodeError as error:
                     self.error = error
                     return packets

@@ -40,11 +40,11 @@ def test_a_topic_that_can_be_no_subject(topic: bytes) -> None:
 
 def test_user_properties_are_bounded() -> None:
     message = received(UserProperty=("n", "v"))
-    for _ in range(properties.MAX_USER):
+    for _ in range(properties.MAX_REPEATED):
         message.properties.UserProperty = ("n", "v")  # type: ignore[union-attr]  # paho appends
     publish = messages.publish_of(message)
     assert publish is not None
-    assert len(publish.properties[properties.USER]) == properties.MAX_USER
+    assert len(publish.properties[properties.USER]) == properties.MAX_REPEATED
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,9 @@ def test_what_goes_out() -> None:
 def test_qos_is_the_functions_choice(said: str | None, qos: int) -> None:
     attributes = {} if said is None else {"mqttqos": said}
     assert messages.outgoing("t", None, b"", attributes, None).qos == qos
+
+
+def test_a_function_says_how_long_it_matters() -> None:
+    one = messages.outgoing("t", None, b"", {"mqttexpiry": "60"}, None)
+    assert one.properties == {properties.MESSAGE_EXPIRY: 60}
+    assert messages.outgoing("t", None, b"", {}, None).properties == {}

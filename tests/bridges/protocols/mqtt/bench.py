@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from thinbridge import contract
 from thinbridge.protocols.base import (
     Address,
     Authorize,
@@ -17,7 +18,7 @@ from thinbridge.protocols.base import (
     Reply,
     Session,
 )
-from thinbridge.protocols.mqtt import MQTT, MQTTSession, MQTTSettings, codec, connect, properties, wire
+from thinbridge.protocols.mqtt import MQTT, MQTTSession, MQTTSettings, codec, connect, properties, subscribe, wire
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connect import V5, V311, Connect
 from thinbridge.testing.owner import Owner, seeded
@@ -69,10 +70,10 @@ class Line:
 
     def subscribe(self, *filters: tuple[str, int], packet_id: int = 9) -> bytes:
         """The device subscribes; the codes that it gets."""
-        self.send(codec.encode_subscribe(packet_id, filters, self.v5))
+        self.send(subscribe.encode_subscribe(packet_id, filters, self.v5))
         [(first, body)] = self.packets()
         assert first == codec.SUBACK << 4
-        return codec.decode_suback(body, self.v5)[1]
+        return subscribe.decode_suback(body, self.v5)[1]
 
 
 class Bench:
@@ -84,13 +85,16 @@ class Bench:
         self.now = 1000.0
         self.events: list[Event | Closed] = []
         self.inbound: list[tuple[Session, Inbound]] = []
+        self.presence: list[Inbound] = []
         self.pushed: list[PushResult] = []
         self.decision: Decision | None = Decision(True)
         self._lines: dict[int, Line] = {}
 
     def _report(self, session: Session, event: Event | Closed) -> None:
         self.events.append(event)
-        if isinstance(event, Inbound):
+        if isinstance(event, Inbound) and event.type in contract.SESSION_TYPES:
+            self.presence.append(event)
+        elif isinstance(event, Inbound):
             self.inbound.append((session, event))
         elif isinstance(event, Authorize) and self.decision is not None:
             self.owner.authorized(session, self.decision, self.now)
@@ -173,4 +177,9 @@ def event(topic: str | None, data: bytes = b"", **attributes: str) -> Outbound:
     return Outbound("text/plain", data, attributes, is_event=True)
 
 
-__all__ = ["LATER", "LOST", "OK", "V5", "V311", "Bench", "Line", "event"]
+def bye(code: int, counter: str) -> str:
+    """A server's DISCONNECT, as hexadecimal digits."""
+    return codec.encode_disconnect(code, True, counter.replace("_", " ")).hex()
+
+
+__all__ = ["LATER", "LOST", "OK", "V5", "V311", "Bench", "Line", "bye", "event"]

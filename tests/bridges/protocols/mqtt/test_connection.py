@@ -1,16 +1,17 @@
-"""One connection: clocks and aliases."""
+"""One connection: clocks, topics, packets on their way out."""
 
 import pytest
 
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Path
-from thinbridge.protocols.mqtt import properties, reasons, wire
+from thinbridge.protocols.mqtt import aliases, codec, properties, reasons, wire
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connection import Connection
+from thinbridge.protocols.mqtt.message import Message
 
 
-def connection(keep_alive: int = 0) -> Connection:
-    return Connection(Path(()), True, keep_alive, wire.Framer(100), 2, 0.0)
+def connection(keep_alive: int = 0, v5: bool = True) -> Connection:
+    return Connection(Path(()), v5, keep_alive, 100, 0.0)
 
 
 def overdue(one: Connection, now: float) -> str | None:
@@ -57,22 +58,26 @@ def test_a_silence_of_our_own_is_excused() -> None:
     assert one.next_timer(3.0) == 13.0
 
 
-def test_aliases() -> None:  # MQTT 5 §3.3.2.3.4
+@pytest.mark.parametrize(
+    ("topic", "v5", "code"),
+    [
+        ("+", True, reasons.TOPIC_INVALID),
+        ("a/#", False, reasons.TOPIC_INVALID),
+        ("", True, reasons.PROTOCOL_ERROR),
+        ("", False, reasons.TOPIC_INVALID),
+    ],
+)
+def test_no_topic(topic: str, v5: bool, code: int) -> None:  # MQTT-3.3.2-2, MQTT-4.7.3-1
+    with pytest.raises(DecodeError) as caught:
+        connection(v5=v5).topic(Publish(topic, b""))
+    assert caught.value.code == code
+
+
+def test_a_topic_by_its_alias() -> None:
     one = connection()
+    one.aliases = aliases.Incoming(2)
     assert one.topic(Publish("a", b"", properties={properties.TOPIC_ALIAS: 2})) == "a"
     assert one.topic(Publish("", b"", properties={properties.TOPIC_ALIAS: 2})) == "a"
-    assert one.topic(Publish("b", b"", properties={properties.MESSAGE_EXPIRY: 2})) == "b"
-    for alias, topic, code in (
-        (0, "a", reasons.ALIAS_INVALID),
-        (3, "a", reasons.ALIAS_INVALID),
-        (1, "", reasons.PROTOCOL_ERROR),
-        (1, "+", reasons.TOPIC_INVALID),
-    ):
-        with pytest.raises(DecodeError) as caught:
-            one.topic(Publish(topic, b"", properties={properties.TOPIC_ALIAS: alias}))
-        assert caught.value.code == code
-    with pytest.raises(DecodeError):
-        one.topic(Publish("", b""))
 
 
 def test_bytes_that_are_no_packet() -> None:
@@ -80,3 +85,59 @@ def test_bytes_that_are_no_packet() -> None:
     assert one.error is None
     assert one.feed(b"\xc0\0\xc0\xff\xff\xff\xff", 1.0) == [(0xC0, b"")]
     assert one.error is not None
+
+
+@pytest.mark.parametrize("v5", [False, True])
+def test_lengths_have_their_shortest_form_in_mqtt_5(v5: bool) -> None:  # MQTT-1.5.5-1
+    one = connection(v5=v5)
+    one.feed(b"\xc0\x80\x00", 1.0)
+    assert (one.error is not None) is v5
+
+
+def test_reason_strings_where_they_are_wanted_and_fit() -> None:  # MQTT-3.1.2-29, MQTT-3.4.2-2, MQTT-3.14.2-3
+    one = connection()
+    one.acknowledge(codec.PUBACK, 1, 0x83, "no")
+    one.goodbye(0x82, "no")
+    assert one.take() == bytes.fromhex("4009 0001 83 051f0002 6e6f") + bytes.fromhex("e007 82 051f0002 6e6f")
+    one.verbose = False
+    one.acknowledge(codec.PUBACK, 1, 0x83, "no")
+    assert one.take() == bytes.fromhex("4003 0001 83")
+    one.verbose, one.max_outgoing = True, 5
+    one.acknowledge(codec.PUBREC, 1, 0x83, "no")
+    one.goodbye(0x82, "no")
+    assert one.take() == bytes.fromhex("5003 0001 83") + bytes.fromhex("e001 82")
+    one.max_outgoing = 2
+    one.acknowledge(codec.PUBCOMP, 1, 0)
+    one.goodbye(0x82, "no")
+    assert one.take() == b""
+    old = connection(v5=False)
+    old.goodbye(0x82, "no")
+    old.acknowledge(codec.PUBREL, 1, 0x92, "no")
+    assert old.take() == bytes.fromhex("6202 0001")
+
+
+def published(one: Connection) -> list[tuple[str, int | None]]:
+    packets = wire.Framer(1000).feed(one.take())
+    decoded = [codec.decode_publish(first, body, True) for first, body in packets]
+    return [(publish.topic, publish.properties.get(properties.TOPIC_ALIAS)) for publish in decoded]
+
+
+def test_topics_get_aliases_as_long_as_there_are_some() -> None:  # MQTT-3.1.2-26, MQTT-3.1.2-27, MQTT-3.3.2-11
+    one = connection()
+    one.outgoing = aliases.Outgoing(1)
+    for topic in ("a", "a", "b", "a"):
+        assert one.publish(Message(topic, b""), 0.0)
+    assert published(one) == [("a", 1), ("", 1), ("b", None), ("", 1)]
+    two = connection()
+    assert two.publish(Message("a", b""), 0.0)
+    assert published(two) == [("a", None)]
+
+
+def test_an_alias_that_does_not_fit_is_not_set() -> None:
+    one = connection()
+    one.outgoing = aliases.Outgoing(1)
+    one.max_outgoing = 11
+    assert one.publish(Message("abc", b"xy"), 0.0)
+    assert one.publish(Message("a", b"xy"), 0.0)
+    assert published(one) == [("abc", None), ("a", 1)]
+    assert not one.publish(Message("a", bytes(10)), 0.0)

@@ -1,7 +1,7 @@
 """A connection until its CONNECT is answered."""
 
 import pytest
-from tests.bridges.protocols.mqtt.bench import OK, V5, V311, Bench
+from tests.bridges.protocols.mqtt.bench import OK, V5, V311, Bench, bye
 
 from thinbridge.protocols.base import Authorize, Decision, Identity, Opened, Path
 from thinbridge.protocols.mqtt import MQTT, Greeting, MQTTSettings, connect, properties, reasons
@@ -11,6 +11,11 @@ from thinbridge.testing.owner import seeded
 
 def hello(client_id: str = "dev", version: int = V5, **more: object) -> bytes:
     return connect.encode_connect(Connect(client_id, version, **more))  # type: ignore[arg-type]
+
+
+def no(code: int, counter: str) -> bytes:
+    """MQTT 5's CONNACK that refuses."""
+    return connect.encode_connack(code, False, True, {properties.REASON_STRING: counter.replace("_", " ")})
 
 
 def test_a_connect_is_authorized_and_handed_over() -> None:
@@ -24,10 +29,8 @@ def test_a_connect_is_authorized_and_handed_over() -> None:
     assert (first, reason, present) == (0x20, 0, False)
     assert values == {
         properties.RECEIVE_MAXIMUM: 64,
-        properties.MAXIMUM_QOS: 1,
         properties.MAXIMUM_PACKET_SIZE: 262_144,
         properties.TOPIC_ALIAS_MAXIMUM: 16,
-        properties.SUBSCRIPTION_IDS_AVAILABLE: 0,
         properties.SHARED_AVAILABLE: 0,
         properties.SERVER_KEEP_ALIVE: 3600,
     }
@@ -83,26 +86,29 @@ def test_what_does_not_wait_is_bounded() -> None:
         (b"\x10\x81\x20", "packet_too_large", b""),
         (b"\x10\x0f" + b"GET / HTTP/1.1\r", "not_mqtt", b""),
         (bytes.fromhex("100e 0006 4d5149736470 03 02 0000 0000"), "unsupported_version", bytes.fromhex("20020001")),
-        (bytes.fromhex("100c 0004 4d515454 06 02 0000 0000"), "unsupported_version", bytes.fromhex("2003008400")),
-        (bytes.fromhex("100d 0004 4d515454 05 03 0000 00 0000"), "malformed", bytes.fromhex("2003008100")),
+        (bytes.fromhex("100c 0004 4d515454 06 02 0000 0000"), "unsupported_version", 0x84),
+        (bytes.fromhex("100d 0004 4d515454 05 03 0000 00 0000"), "malformed", 0x81),
         (bytes.fromhex("100c 0004 4d515454 04 03 0000 0000"), "malformed", b""),
         (hello("", V311, clean=False), "client_id_invalid", bytes.fromhex("20020002")),
-        (hello("a\x01"), "client_id_invalid", bytes.fromhex("2003008500")),
-        (hello("a" * 257), "client_id_invalid", bytes.fromhex("2003008500")),
-        (hello(username="a\x01"), "username_invalid", bytes.fromhex("2003008600")),
-        (hello(username="a" * 257), "username_invalid", bytes.fromhex("2003008600")),
-        (hello(properties={properties.AUTH_METHOD: "x"}), "auth_method", bytes.fromhex("2003008c00")),
-        (hello(properties={properties.AUTH_DATA: b"x"}), "auth_method", bytes.fromhex("2003008c00")),
-        (hello(will=Will("w", b"", 2)), "qos2", bytes.fromhex("2003009b00")),
+        (hello("a\x01"), "client_id_invalid", 0x85),
+        (hello("a" * 257), "client_id_invalid", 0x85),
+        (hello(username="a\x01"), "username_invalid", 0x86),
+        (hello(username="a" * 257), "username_invalid", 0x86),
+        (hello(properties={properties.AUTH_METHOD: "x"}), "auth_method", 0x8C),
+        (hello(properties={properties.AUTH_DATA: b"x"}), "protocol_error", 0x82),
+        (hello(will=Will("w" * 1025, b"")), "will_topic_refused", 0x90),
+        (b"\x11" + hello()[1:], "malformed", b""),
         (
             hello(will=Will("w", b"", properties={properties.CONTENT_TYPE: "application/cloudevents"})),
             "event_invalid",
-            bytes.fromhex("2003009900"),
+            0x99,
         ),
     ],
 )
 @pytest.mark.parametrize("tail", [b"", b"\xc0\0"])
-def test_refusals(data: bytes, counter: str, said: bytes, tail: bytes) -> None:
+def test_refusals(data: bytes, counter: str, said: bytes | int, tail: bytes) -> None:
+    if isinstance(said, int):
+        said = no(said, counter)
     for pieces in ([data + tail], [bytes((byte,)) for byte in data + tail]):
         bench = Bench()
         line = bench.line()
@@ -121,7 +127,7 @@ def test_not_authorized(username: str | None, code: int) -> None:
     bench.decision = Decision(False)
     line = bench.line()
     line.send(hello(username=username))
-    assert line.raw() == bytes((0x20, 3, 0, code, 0))
+    assert line.raw() == no(code, "not_authorized")
     assert line.closed
     assert bench.protocol.counters == {"not_authorized": 1}
 
@@ -137,7 +143,7 @@ def test_draining_refuses_before_and_after_the_question() -> None:  # 3.1.1 code
     assert late.raw() == bytes.fromhex("20020003")
     line = bench.line()
     line.send(hello())
-    assert line.raw() == bytes.fromhex("2003008800")
+    assert line.raw() == no(0x88, "draining")
     assert bench.protocol.counters == {"draining": 2}
 
 
@@ -173,7 +179,7 @@ def test_close() -> None:
     asked.send(hello())
     bench.owner.close(bench.now)
     assert silent.raw() == b""
-    assert asked.raw() == bytes.fromhex("2003008800")
+    assert asked.raw() == no(0x88, "shutdown")
     assert silent.closed
     assert asked.closed
     bench.check()
@@ -222,7 +228,7 @@ def test_only_the_same_principal_takes_over() -> None:
     first = bench.persistent(identity=Identity("x509", "a"))
     thief = bench.line(Identity("x509", "b"))
     thief.send(hello())
-    assert thief.raw() == bytes((0x20, 3, 0, reasons.CLIENT_ID_INVALID, 0))
+    assert thief.raw() == no(reasons.CLIENT_ID_INVALID, "takeover_refused")
     assert not first.closed
     assert bench.protocol.counters == {"takeover_refused": 1}
 
@@ -240,7 +246,7 @@ def test_a_clean_start_ends_the_session_that_was_there() -> None:  # MQTT-3.1.2-
     old = bench.persistent()
     session = bench.session()
     new = bench.connect()
-    assert old.raw() == bytes.fromhex("e0018e")
+    assert old.raw().hex() == bye(0x8E, "taken_over")
     assert old.closed
     assert session.closed
     assert session not in bench.owner.live
@@ -248,3 +254,39 @@ def test_a_clean_start_ends_the_session_that_was_there() -> None:  # MQTT-3.1.2-
     new.send(b"\xc0\0")
     assert new.raw() == b"\xd0\0"
     bench.check()
+
+
+def test_a_reason_string_only_where_it_fits() -> None:  # MQTT-3.2.2-19
+    line = Bench().line()
+    line.send(hello("a\x01", properties={properties.MAXIMUM_PACKET_SIZE: 10}))
+    assert line.raw() == bytes.fromhex("2003008500")
+
+
+def test_a_will_goes_where_the_device_may_publish() -> None:
+    bench = Bench(may_publish=("d/{clientid}/#",))
+    line = bench.line()
+    line.send(hello("7", will=Will("d/8/x", b"")))
+    assert line.raw() == no(reasons.NOT_AUTHORIZED, "will_not_allowed")
+    assert not bench.protocol.sessions
+    bench.connect("7", will=Will("d/7/x", b""))
+
+
+def test_two_with_one_name_do_not_fight_for_ever() -> None:
+    bench = Bench(takeovers=2)
+    first = bench.persistent()
+    second = bench.persistent()
+    third = bench.connect()
+    assert first.closed
+    assert second.closed
+    line = bench.line()
+    line.send(hello())
+    assert line.raw() == no(reasons.CONNECTION_RATE, "takeover_flapping")
+    old = bench.line()
+    old.send(hello(version=V311))
+    assert (old.raw(), old.closed) == (b"", True)  # 3.1.1 has no return code for it: MQTT-3.2.2-6
+    assert not third.closed
+    third.cut()
+    bench.connect()  # that takes nobody's
+    assert bench.protocol.counters == {"taken_over": 2, "takeover_flapping": 2}
+    bench.wait(60.0)
+    bench.connect()

@@ -11,10 +11,27 @@ from thinbridge.protocols.mqtt.connect import Connect
 
 def test_what_it_is() -> None:
     assert (MQTT.name, MQTT.port, MQTT.transport) == ("mqtt", 1883, Transport.STREAM)
-    assert [one.type for one in MQTT.event_types] == ["dev.thinbridge.mqtt.message", "dev.thinbridge.mqtt.will"]
+    assert [one.type for one in MQTT.event_types] == [
+        "dev.thinbridge.mqtt.message",
+        "dev.thinbridge.mqtt.will",
+        "dev.thinbridge.session.opened",
+        "dev.thinbridge.session.closed",
+    ]
 
 
-@pytest.mark.parametrize("wrong", [{"window": 0}, {"window": 65_536}, {"outbound_window": 0}, {"on_refused": "maybe"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"window": 0},
+        {"window": 65_536},
+        {"outbound_window": 0},
+        {"on_refused": "maybe"},
+        {"may_subscribe": ("a#",)},
+        {"may_publish": ("{x}",)},
+        {"response_info": "a/+"},
+        {"response_info": "a/{x}"},
+    ],
+)
 def test_settings_that_mqtt_can_not_have(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         MQTTSettings(**wrong)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from tests.bridges.protocols.mqtt.bench import event
 
 from thinbridge.device.mqtt import Client
 from thinbridge.protocols.base import Entropy, Inbound
-from thinbridge.protocols.mqtt import MQTT, MQTTSettings, codec, connect, properties
+from thinbridge.protocols.mqtt import MQTT, MQTTSettings, codec, connect, properties, subscribe
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connect import V5, V311, Connect
 from thinbridge.testing import Conversation, Faults, Function, Heard, World, check_protocol, seeded
@@ -30,7 +30,11 @@ CONVERSATIONS = (
     Conversation("QoS 0", (hello(), publish(0)), answers=frozenset()),
     Conversation(
         "request",
-        (hello(), codec.encode_subscribe(1, [("r", 1)], True), publish(1, RESPONSE_TOPIC="r", CORRELATION_DATA=b"c")),
+        (
+            hello(),
+            subscribe.encode_subscribe(1, [("r", 1)], True),
+            publish(1, RESPONSE_TOPIC="r", CORRELATION_DATA=b"c"),
+        ),
         push=event("r", b"x"),
     ),
     Conversation(

@@ -17,7 +17,7 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
     properties.TOPIC_ALIAS: st.integers(0, 0xFFFF),
     properties.CONTENT_TYPE: TEXT,
     properties.CORRELATION_DATA: st.binary(max_size=20),
-    properties.SUBSCRIPTION_ID: st.integers(0, wire.MAX_REMAINING),
+    properties.SUBSCRIPTION_ID: st.lists(st.integers(1, wire.MAX_REMAINING), min_size=1, max_size=4),
     properties.USER: st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4),
 }
 
@@ -50,6 +50,15 @@ def test_what_is_not_allowed(encoded: str, code: int) -> None:
 
 
 def test_user_properties_are_bounded() -> None:
-    body = properties.encode({properties.USER: [("a", "b")] * (properties.MAX_USER + 1)})
-    with pytest.raises(DecodeError, match="user_properties"):
+    body = properties.encode({properties.USER: [("a", "b")] * (properties.MAX_REPEATED + 1)})
+    with pytest.raises(DecodeError, match="too_many_properties"):
         properties.decode(body, 0, properties.PUBLISH)
+
+
+def test_a_publish_may_name_many_subscriptions() -> None:  # MQTT-3.3.4-4
+    body = properties.encode({properties.SUBSCRIPTION_ID: [1, 300]})
+    assert properties.decode(body, 0, properties.PUBLISH)[0] == {properties.SUBSCRIPTION_ID: [1, 300]}
+    with pytest.raises(DecodeError, match="protocol_error"):
+        properties.decode(body, 0, properties.SUBSCRIBE)
+    with pytest.raises(DecodeError, match="protocol_error"):
+        properties.decode(properties.encode({properties.SUBSCRIPTION_ID: 0}), 0, properties.SUBSCRIBE)

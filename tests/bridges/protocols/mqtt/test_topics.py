@@ -1,26 +1,30 @@
-"""Topic names, filters, subscriptions."""
+"""Topic names and filters."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from thinbridge.protocols.mqtt import topics
-from thinbridge.protocols.mqtt.topics import Subscription, Subscriptions
 
 
 @pytest.mark.parametrize("topic", ["a", "/", "a//b", "a b", "ä/ö", "$SYS/x", "a" * 1024, "/" * 63, "👩‍🚀/x", " "])
 def test_names(topic: str) -> None:
     assert topics.is_name(topic)
     assert topics.is_filter(topic)
+    assert topics.is_taken(topic)
 
 
 @pytest.mark.parametrize(
     "topic",
-    ["", "a" * 1025, "ä" * 513, "/" * 64, "a\0", "a\x1f", "a\x9f", "a\uffff", "a\ufdd0", "a\U0002fffe", "\ud800"],
+    ["a" * 1025, "ä" * 513, "/" * 64, "a\0", "a\x1f", "a\x9f", "a\uffff", "a\ufdd0", "a\U0002fffe", "\ud800"],
 )
-def test_no_names(topic: str) -> None:
-    assert not topics.is_name(topic)
-    assert not topics.is_filter(topic)
+def test_names_that_are_not_taken(topic: str) -> None:
+    assert not topics.is_taken(topic)
+
+
+def test_the_empty_text_is_neither() -> None:  # MQTT-4.7.3-1
+    assert not topics.is_name("")
+    assert not topics.is_filter("")
 
 
 @pytest.mark.parametrize("text", ["#", "+", "a/#", "+/a/+", "/+", "+/#", "a/+/#"])  # §4.7.1.2, §4.7.1.3
@@ -58,20 +62,35 @@ def test_matches(text: str, topic: str, expected: bool) -> None:  # the examples
     assert topics.matches(tuple(text.split("/")), topic) is expected
 
 
-def test_subscriptions() -> None:
-    subscriptions = Subscriptions(2)
-    assert subscriptions.add("a/b", Subscription(0))
-    assert subscriptions.add("a/+", Subscription(1))
-    assert not subscriptions.add("c", Subscription(1))
-    assert subscriptions.match("a/b") == Subscription(1)  # MQTT-3.3.5-1: the highest
-    assert subscriptions.add("a/+", Subscription(0, True))
-    assert subscriptions.match("a/b") == Subscription(0)
-    assert subscriptions.match("a/c") == Subscription(0, True)
-    assert subscriptions.match("c") is None
-    assert subscriptions.remove("a/b")
-    assert subscriptions.remove("a/+")
-    assert not subscriptions.remove("a/+")
-    assert len(subscriptions) == 0
+@pytest.mark.parametrize(
+    ("wide", "narrow", "expected"),
+    [
+        ("#", "a/b", True),
+        ("#", "a/#", True),
+        ("a/#", "a", True),
+        ("a/#", "a/+/b", True),
+        ("a/+", "a/#", False),
+        ("a/+", "a/+", True),
+        ("a/+", "a/b/c", False),
+        ("a", "a/#", False),
+        ("a/b", "a/+", False),
+        ("a/b", "a", False),
+    ],
+)
+def test_covers(wide: str, narrow: str, expected: bool) -> None:
+    assert topics.covers(tuple(wide.split("/")), tuple(narrow.split("/"))) is expected
+
+
+@given(st.text("ab/+#", min_size=1, max_size=6), st.text("ab/", min_size=1, max_size=6))
+def test_every_topic_begins_with_what_is_fixed(text: str, topic: str) -> None:
+    levels = tuple(text.split("/"))
+    if topics.is_filter(text) and topics.matches(levels, topic):
+        assert topics.fixed(levels) in set(topics.beginnings(topic))
+
+
+def test_ours() -> None:
+    assert topics.is_ours("a/b")
+    assert not any(topics.is_ours(topic) for topic in ("", "$a", "a/+", "a\x01", "a" * 1025))
 
 
 @given(st.text("ab/+#$", min_size=1, max_size=8), st.text("ab/$", min_size=1, max_size=8))

@@ -1,0 +1,250 @@
+"""What a device hears."""
+
+import pytest
+from tests.bridges.protocols.mqtt.bench import V5, V311, Bench, Line, bye, event
+
+from thinbridge.protocols.base import Outbound, Outcome, PushResult, Reply
+from thinbridge.protocols.mqtt import codec, connect, properties, subscribe
+
+VERSIONS = pytest.mark.parametrize("version", [V311, V5])
+
+
+def said(line: Line) -> str:
+    return line.raw().hex()
+
+
+def refused(status: int) -> Reply:
+    return Reply(Outcome.REFUSED, status)
+
+
+# --- Pushes ----------------------------------------------------------------------------------------------------------
+
+
+@VERSIONS
+def test_a_push_is_delivered_at_the_devices_puback(version: int) -> None:
+    bench = Bench()
+    line = bench.connect(version=version)
+    line.subscribe(("cmd/#", 1))
+    bench.push(event("cmd/7", b"on"))
+    [published] = line.published()
+    assert (published.topic, published.qos, published.data) == ("cmd/7", 1, b"on")
+    assert bench.pushed == []
+    line.send(codec.encode_ack(codec.PUBACK, published.packet_id, 0, line.v5))
+    line.send(codec.encode_ack(codec.PUBACK, published.packet_id, 0, line.v5))
+    assert bench.pushed == [PushResult.DELIVERED]
+    assert bench.protocol.counters == {"ack_unknown": 1}
+
+
+def test_a_push_to_an_exchange() -> None:
+    bench = Bench()
+    line = bench.connect()
+    line.subscribe(("r", 0))
+    line.publish(values={properties.RESPONSE_TOPIC: "r", properties.CORRELATION_DATA: b"c"})
+    bench.push(Outbound(None, b"1"), target=2)
+    bench.answer()
+    bench.push(Outbound(None, b"2"), target=2)
+    bench.push(Outbound(None, b"3"), target=3)
+    bench.push(Outbound(None, b"4"))
+    assert [published.data for published in line.published()] == [b"1", b"2"]
+    assert bench.pushed == [PushResult.DELIVERED] * 2 + [PushResult.REFUSED] * 2
+
+
+def test_pushes_that_do_not_arrive() -> None:
+    bench = Bench(outbound_queue=1)
+    line = bench.persistent(properties={properties.MAXIMUM_PACKET_SIZE: 50})
+    line.subscribe(("a", 1))
+    for outbound in (event("b"), event("a", bytes(100)), event("a"), event("a")):
+        bench.push(outbound)
+    assert bench.pushed == [PushResult.REFUSED, PushResult.TOO_LARGE, PushResult.BUSY]
+    line.cut()
+    assert bench.pushed[3:] == [PushResult.QUEUED]
+    bench.push(event("a"))
+    assert bench.pushed[4:] == [PushResult.BUSY]
+    again = bench.persistent(quiet=False)
+    assert [published.dup for published in again.published()] == [True]
+    assert bench.protocol.counters == {"not_subscribed": 1, "outbound_too_large": 1, "outbound_busy": 2}
+
+
+def test_a_push_to_a_device_that_is_away() -> None:
+    bench = Bench()
+    line = bench.persistent()
+    line.subscribe(("a", 1))
+    line.cut()
+    bench.push(event("a", b"1"))
+    assert bench.pushed == [PushResult.QUEUED]
+    again = bench.persistent(quiet=False)
+    packets = again.packets()
+    assert connect.decode_connack(packets[0][1], True)[:2] == (0, True)
+    assert [first >> 4 for first, _ in packets] == [codec.CONNACK, codec.PUBLISH]
+    assert bench.pushed == [PushResult.QUEUED]
+
+
+def test_a_push_when_the_session_ends() -> None:
+    bench = Bench()
+    line = bench.connect()
+    line.subscribe(("a", 1))
+    bench.push(event("a", b"1"))
+    line.cut()
+    assert bench.pushed == [PushResult.GONE]
+    assert not bench.protocol.sessions
+    bench.check()
+
+
+# --- SUBSCRIBE -------------------------------------------------------------------------------------------------------
+
+
+def test_granted_and_refused() -> None:
+    bench = Bench(subscriptions=3)
+    line = bench.connect()
+    codes = line.subscribe(("a", 0), ("b", 1), ("c/#", 2), ("$SYS/#", 0), ("x" * 1025, 0), ("d", 0))
+    assert codes.hex() == "0001028f8f97"
+    line.send(subscribe.encode_unsubscribe(7, ["a", "a"], True))
+    assert said(line) == "b005 0007 00 0011".replace(" ", "")
+    assert bench.protocol.counters == {"subscriptions_full": 1}
+    assert bench.connect("old", V311).subscribe(("a", 2), ("$share/g/a", 1)).hex() == "0280"
+
+
+@pytest.mark.parametrize(
+    ("filters", "code", "counter"),
+    [
+        (("a#",), 0x8F, "filter_invalid"),
+        (("",), 0x8F, "filter_invalid"),
+        (("$share/g/a",), 0x9E, "shared_subscription"),
+    ],
+)
+def test_filters_that_are_none(filters: tuple[str, ...], code: int, counter: str) -> None:
+    line = Bench().connect()
+    line.send(subscribe.encode_subscribe(1, [(text, 0) for text in filters], True))
+    assert said(line) == bye(code, counter)
+    line = Bench().connect()
+    if code == 0x8F:
+        line.send(subscribe.encode_unsubscribe(1, filters, True))
+        assert said(line) == bye(code, counter)
+
+
+def test_filters_within_the_templates() -> None:
+    bench = Bench(may_subscribe=("d/{deviceid}/#",))
+    line = bench.connect("7")
+    assert line.subscribe(("d/7/x", 1), ("d/8/x", 1), ("#", 0)).hex() == "018787"
+    assert bench.protocol.counters == {"subscribe_not_allowed": 2}
+    bench.push(event("d/8/x"), client_id="7")
+    assert bench.pushed == [PushResult.REFUSED]
+
+
+def test_what_was_sent_is_finished_after_unsubscribe() -> None:  # MQTT-3.10.4-2, MQTT-3.10.4-3
+    bench = Bench()
+    line = bench.connect()
+    line.subscribe(("a", 1))
+    bench.push(event("a", b"1"))
+    line.raw()
+    line.send(subscribe.encode_unsubscribe(7, ["a"], True))
+    bench.push(event("a", b"2"))
+    line.send(codec.encode_ack(codec.PUBACK, 1, 0, True))
+    assert bench.pushed == [PushResult.REFUSED, PushResult.DELIVERED]
+
+
+# --- Retained values -----------------------------------------------------------------------------------------------
+
+
+def values(line: Line) -> list[tuple[str, bytes, int, bool, list[int]]]:
+    return [
+        (one.topic, one.data, one.qos, one.retain, one.properties.get(properties.SUBSCRIPTION_ID, []))
+        for one in line.published()
+    ]
+
+
+def ask(line: Line, text: str, options: int, number: int = 0) -> None:
+    wanted = {properties.SUBSCRIPTION_ID: number} if number else {}
+    line.send(subscribe.encode_subscribe(9, [(text, options)], line.v5, wanted))
+
+
+def test_what_is_retained_reaches_those_who_subscribe_later() -> None:  # MQTT-3.3.1-9
+    bench = Bench()
+    bench.connect("a")
+    bench.push(event("t/1", b"1", mqttretain="true"), client_id="a")
+    bench.push(event("t/2", b"2", mqttretain="true", mqttqos="0"), client_id="a")
+    assert bench.pushed == [PushResult.QUEUED] * 2
+    line = bench.connect("b")
+    ask(line, "t/+", 2, 7)
+    assert values(line) == [("t/1", b"1", 1, True, [7]), ("t/2", b"2", 0, True, [7])]
+    bench.push(event("t/1", mqttretain="true"), client_id="b")  # an empty one takes it away
+    assert values(line) == [("t/1", b"", 1, False, [7])]
+    ask(line, "t/#", 0)
+    assert values(line) == [("t/2", b"2", 0, True, [])]
+
+
+@pytest.mark.parametrize(("options", "first", "second"), [(0x00, 1, 1), (0x10, 1, 0), (0x20, 0, 0)])
+def test_retain_handling(options: int, first: int, second: int) -> None:  # MQTT-3.3.1-9 to -11
+    bench = Bench()
+    line = bench.connect()
+    bench.push(event("t", b"1", mqttretain="true"))
+    for count in (first, second):
+        ask(line, "t", options)
+        assert len(line.published()) == count
+
+
+def test_many_retained_values_wait_for_the_device() -> None:
+    bench = Bench(outbound_queue=2, outbound_window=1)
+    line = bench.persistent()
+    for number in range(5):
+        bench.push(event(f"t/{number}", b"%d" % number, mqttretain="true"))
+    ask(line, "#", 1)
+    seen = []
+    for _ in range(2):
+        [one] = line.published()
+        seen.append(one.data)
+        line.send(codec.encode_ack(codec.PUBACK, one.packet_id, 0, True))
+    line.cut()
+    line = bench.persistent(quiet=False)
+    for _ in range(3):
+        [one] = line.published()
+        seen.append(one.data)
+        line.send(codec.encode_ack(codec.PUBACK, one.packet_id, 0, True))
+    assert seen == [b"0", b"1", b"2", b"3", b"4"]
+    assert not bench.protocol.counters
+
+
+def test_a_retained_value_that_has_expired_is_not_sent() -> None:
+    bench = Bench()
+    line = bench.connect()
+    bench.push(event("t", b"1", mqttretain="true", mqttexpiry="10"))
+    bench.wait(10.0)
+    ask(line, "t", 0)
+    assert values(line) == []
+
+
+def test_retained_values_are_bounded() -> None:
+    bench = Bench(retained=1)
+    line = bench.connect()
+    ask(line, "#", 0)
+    for topic in ("a", "b", "$c"):
+        bench.push(event(topic, b"1", mqttretain="true"))
+    assert bench.pushed == [PushResult.DELIVERED, PushResult.BUSY, PushResult.REFUSED]
+    assert bench.protocol.counters == {"retained_full": 1, "not_subscribed": 1}
+
+
+# --- To everyone ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_published_reaches_all_who_listen() -> None:
+    bench = Bench(outbound_queue=1)
+    lines = [bench.connect(name) for name in "abcd"]
+    for line, text in zip(lines, ("t/#", "t/1", "+/1", "x"), strict=True):
+        ask(line, text, 1)
+        line.raw()
+    assert bench.owner.publish("t/1", Outbound("text/plain", b"21"), bench.now) == 3
+    assert [[one.data for one in line.published()] for line in lines] == [[b"21"], [b"21"], [b"21"], []]
+    assert bench.owner.publish("t/1", Outbound(None, b"22"), bench.now) == 0  # their queues are full
+    assert bench.owner.publish("t/2", Outbound(None, b"2"), bench.now) == 0
+    assert bench.owner.publish("$t", Outbound(None, b"2"), bench.now) == 0
+    assert bench.protocol.counters == {"outbound_busy": 4}
+
+
+def test_what_is_published_may_be_retained() -> None:
+    bench = Bench()
+    assert bench.owner.publish("t", event(None, b"1", mqttretain="true"), bench.now) == 0
+    line = bench.connect()
+    ask(line, "t", 0)
+    assert values(line) == [("t", b"1", 0, True, [])]
+    line.cut()
+    assert bench.owner.publish("t", event(None, b"2"), bench.now) == 0
