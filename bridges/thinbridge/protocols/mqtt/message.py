@@ -1,7 +1,7 @@
 """What a function sends to devices: from an event's attributes to a `Publication`, and to the copy that a device gets.
 
-Made by `downlink`, by `MQTT.publish`, and by the adapter for brokers. What a function sent is as foreign as what a device
-sends: values that MQTT can't carry are left out.
+Made by `downlink`, by `MQTT.publish`, and by the adapter for brokers. What a function sent is as foreign as what a
+device sends: values that MQTT can't carry are left out.
 """
 
 from collections.abc import Mapping
