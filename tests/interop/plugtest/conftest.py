@@ -12,6 +12,8 @@ ACK_DELAY, EARLY = 1.5, 0.2
 is busy, on the second one so short that nobody has to wait for separate responses."""
 SEPARATE = 0.8
 """Seconds that /separate takes: in between."""
+PERIOD = 1
+"""Seconds after which /obs has another state."""
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +28,7 @@ def server() -> Iterator[Dev]:
         "--drain",
         "1",
     ]  # clients that are gone acknowledge nothing
-    with dev(FUNCTION, *flags, listen=listen, PLUGTEST_SEPARATE=str(SEPARATE)) as running:
+    with dev(FUNCTION, *flags, listen=listen, PLUGTEST_SEPARATE=str(SEPARATE), PLUGTEST_PERIOD=str(PERIOD)) as running:
         with Device(running.port("coap")) as first:
             request = first.request("GET", "/test")
             first.send(request)

@@ -80,3 +80,20 @@ def test_what_there_is(server: Dev) -> None:
         ]
 
     play(scene)
+
+
+def test_observe_and_change(server: Dev) -> None:
+    async def scene(context: aiocoap.Context) -> None:
+        request = aiocoap.Message(code=aiocoap.GET, uri=f"coap://127.0.0.1:{server.port('coap')}/obs", observe=0)
+        observing = context.request(request)
+        first = await observing.response
+        assert first.opt.observe is not None
+        states = observing.observation.__aiter__()
+        assert (await anext(states)).payload != first.payload
+        put = await ask(context, server, aiocoap.PUT, "/obs", payload=b"written", content_format=0)
+        assert put.code == aiocoap.CHANGED
+        while (await anext(states)).payload != b"written":
+            pass
+        observing.observation.cancel()
+
+    play(scene)

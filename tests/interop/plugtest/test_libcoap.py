@@ -103,6 +103,19 @@ def test_blocks_both_ways(flags: list[str], server: Dev, tmp_path: Path) -> None
     assert said == sent.read_text().upper() + "\n"
 
 
+@pytest.mark.parametrize("flags", [[], ["-N"], ["-l", "20%"]], ids=" ".join)
+def test_observe(flags: list[str], server: Dev) -> None:
+    """For five seconds of a state that changes every second, and then it says that it is not interested any more."""
+    path = "/obs-non" if flags == ["-N"] else "/obs"
+    said = libcoap(server.port("coap"), path, "-s", "5", *flags)
+    assert len(set(said.split("at "))) >= 3, said
+
+
+def test_observe_a_large_resource(server: Dev) -> None:
+    said = libcoap(server.port("coap"), "/obs-large", "-s", "3", "-L", "3")
+    assert said.count(LARGE) >= 2, said
+
+
 @pytest.mark.parametrize("path", ["/test", "/separate"])
 @pytest.mark.parametrize("lost", ["1", "2"])
 def test_one_is_lost(path: str, lost: str, server: Dev) -> None:

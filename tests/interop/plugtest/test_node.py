@@ -48,3 +48,10 @@ def test_blocks_up(server: Dev) -> None:
     set_ = {"Content-Format": "text/plain", "Block1": 6}
     assert node(port, "/large-update", method="PUT", payload=text, set=set_)[0].payload == "changed"
     assert node(port, "/large-update")[0].payload == text
+
+
+def test_observe(server: Dev) -> None:
+    heard = node(server.port("coap"), "/obs", observe=True, notifications=3)
+    sequences = [dict(one.options)["Observe"] for one in heard]
+    assert len(heard) == 4
+    assert sequences == sorted(set(sequences))

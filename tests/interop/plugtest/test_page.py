@@ -52,6 +52,7 @@ def test_every_scenario_is_played() -> None:
     wanted = [f"CORE {number:02}" for number in (*range(1, 24), 31)]
     wanted += [f"LINK {number:02}" for number in range(1, 10)]
     wanted += [f"BLOCK {number:02}" for number in range(1, 7)]
+    wanted += [f"OBS {number:02}" for number in range(1, 15)]
     assert set(wanted) - {scenario.name for scenario in played()} == set()
 
 

@@ -47,6 +47,7 @@ class Device:
 
     def __init__(self, port: int, own: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.server = port
         self._socket.bind(("127.0.0.1", own))
         self._socket.connect(("127.0.0.1", port))
         self._mids = count(next(_NUMBERS) * 1000)

@@ -14,10 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from thinbridge_functions import Event, Reply, handler, reject
+from thinbridge_functions import Event, Reply, handler, push, reject
+from thinbridge_functions.answers import Value
 
 SEPARATE = float(os.environ.get("PLUGTEST_SEPARATE", "2"))
 """Seconds that /separate takes: longer than a bridge waits before its empty ACK."""
+PERIOD = int(os.environ.get("PLUGTEST_PERIOD", "5"))
+"""Seconds after which /obs and its like have another state: their Max-Age."""
 
 PLAIN, XML, JSON, LINKS = "text/plain;charset=utf-8", "application/xml", "application/json", "application/link-format"
 FORMATS = {"0": ("plain text", PLAIN), "41": ("<text>xml</text>", XML), "50": ('{"text": "json"}', JSON)}
@@ -155,6 +158,81 @@ def upper(event: Event) -> Reply:
     return Reply(event.text().upper(), PLAIN)
 
 
+# --- What changes by itself, and may be observed ----------------------------------------------------------------------
+
+
+@dataclass
+class Written:
+    """What a client has written to a resource that changes by itself: it stays until the next change."""
+
+    data: bytes
+    content_type: str
+    until: float
+
+
+WRITTEN: dict[str, Written] = {}
+
+
+def changing(event: Event, content: str | None = None, **steering: Value) -> Reply:
+    """Another text each time. Who observes has it anew before Max-Age ends: the bridge asks for it (`refresh`)."""
+    written = WRITTEN.get(event.subject or "")
+    if content is not None:
+        data, content_type = content.encode(), PLAIN
+    elif written is not None and time.monotonic() < written.until:
+        data, content_type = written.data, written.content_type
+    else:
+        data, content_type = f"at {time.time():.2f}".encode(), PLAIN
+    return Reply(data, content_type, coap_max_age=PERIOD, extensions={"coapobserve": "refresh", **steering})
+
+
+def changing_unconfirmed(event: Event) -> Reply:
+    """Its notifications are NONs, but for those that the bridge confirms by itself."""
+    return changing(event, coapconfirmable=False)
+
+
+def changing_large(event: Event) -> Reply:
+    """More than one datagram takes."""
+    return changing(event, f"at {time.time():.2f}\n{LARGE}")
+
+
+def changing_size(event: Event) -> Reply:
+    """Large, then small, and so on."""
+    large = WRITTEN.pop("obs-pumping", None) is None
+    if large:
+        WRITTEN["obs-pumping"] = Written(b"", PLAIN, 0)
+    return changing_large(event) if large else changing(event, f"at {time.time():.2f}")
+
+
+def publish(event: Event, path: str, reply: Reply) -> None:
+    """Tell everyone who observes a path."""
+    base, _, _ = (event.replyto or "").partition("/r/")
+    push(f"{base}/observe/{path}", reply)
+
+
+def write(event: Event) -> Reply:
+    """A new state; another format than before ends what observes it (RFC 7641 §4.2), which the bridge knows."""
+    path = event.subject or ""
+    written = WRITTEN[path] = Written(event.data, event.datacontenttype or PLAIN, time.monotonic() + PERIOD)
+    publish(event, path, Reply(written.data, written.content_type, coap_max_age=PERIOD))
+    return Reply()
+
+
+def delete(event: Event) -> Reply:
+    """It is gone, and so is what observed it: 4.04 is the last notification (RFC 7641 §3.2)."""
+    WRITTEN.pop(event.subject or "", None)
+    publish(event, event.subject or "", Reply("deleted", PLAIN, coap_code="4.04"))
+    return Reply()
+
+
+def reset(event: Event) -> Reply:
+    """All observations end, as if the server had lost them; it can't be silent about it, so it says 5.03."""
+    if event.data != b"sesame":
+        raise reject("say the word", status=403)
+    for path in ("obs", "obs-non", "obs-large", "obs-pumping"):
+        publish(event, path, Reply("lost", PLAIN, coap_code="5.03"))
+    return Reply()
+
+
 READ: dict[str, Method] = {"GET": text}
 
 RESOURCES: dict[str, dict[str, Method]] = {
@@ -173,4 +251,9 @@ RESOURCES: dict[str, dict[str, Method]] = {
     "large-update": {"GET": STORED["large-update"].get, "PUT": STORED["large-update"].put},
     "large-create": {"POST": create_another},
     "large-post": {"POST": upper},
+    "obs": {"GET": changing, "PUT": write, "DELETE": delete},
+    "obs-non": {"GET": changing_unconfirmed, "PUT": write, "DELETE": delete},
+    "obs-large": {"GET": changing_large},
+    "obs-pumping": {"GET": changing_size},
+    "obs-reset": {"POST": reset},
 }
