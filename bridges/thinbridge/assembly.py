@@ -106,7 +106,13 @@ def _offer(endpoints: Sequence[Endpoint], settings: Settings) -> None:
 
 
 def _delivery_limits(settings: Settings) -> DeliveryLimits:
-    return DeliveryLimits(deliveries=settings.limits.deliveries, held_bytes=settings.limits.held_bytes)
+    limits = settings.limits
+    return DeliveryLimits(
+        deliveries=limits.deliveries,
+        held_bytes=limits.held_bytes,
+        body=limits.answer,
+        held_answers=limits.held_answers,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -59,7 +59,7 @@ OWNED: Final = frozenset(
 """Names that this contract owns: dropped from an event that a device sends, set by the bridge."""
 
 REPLY_ATTRIBUTES: Final = (
-    "coapcode", "coapformat", "coapmaxage", "coapetag", "coapobserve", "coapconfirmable",
+    "coapcode", "coapformat", "coapmaxage", "coapetag", "coapobserve", "coapconfirmable", "contentrange",
     "mqtttopic", "mqttqos", "mqttretain", "mqttexpiry",
 )  # fmt: skip
 """How a reply event steers the answer; a protocol ignores what it does not know."""

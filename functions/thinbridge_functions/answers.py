@@ -120,6 +120,8 @@ class Reply:
     """Entity-tag, 1 to 8 bytes; travels as hex."""
     coap_observe: bool | None = field(default=None, kw_only=True)
     """True grants the observation that was asked for."""
+    content_range: str | None = field(default=None, kw_only=True)
+    """What `data` is of the whole, where `coaprange` asks for a part: `bytes 0-1023/5242880`; with the whole's ETag."""
     mqtt_topic: str | None = field(default=None, kw_only=True)
     """Publish there, if this device subscribes to it, instead of to the request's Response Topic."""
     mqtt_qos: int | None = field(default=None, kw_only=True)
@@ -156,6 +158,7 @@ class Reply:
             "coapmaxage": self.coap_max_age,
             "coapetag": None if self.coap_etag is None else self.coap_etag.hex(),
             "coapobserve": self.coap_observe,
+            "contentrange": self.content_range,
             "mqtttopic": self.mqtt_topic,
             "mqttqos": self.mqtt_qos,
             "mqttretain": self.mqtt_retain,

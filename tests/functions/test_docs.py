@@ -31,7 +31,7 @@ def run(folder: Path, *command: str) -> None:
 
 def test_every_snippet_is_a_file() -> None:
     names = [name for name, _ in BLOCKS]
-    assert names == ["main.py", "steering.py", "later.py", "test_main.py", "plain.py"]
+    assert names == ["main.py", "steering.py", "firmware.py", "later.py", "test_main.py", "plain.py"]
     assert len(names) == PAGE.read_text().count("```python")
 
 
@@ -48,6 +48,17 @@ def test_steering(files: Path) -> None:
     assert call(steering.command).attributes["mqtttopic"] == "lamp/command"
     assert call(steering.cached).attributes["coapetag"] == "01"
     assert call(steering.busy).headers == {"retry-after": "5"}
+
+
+def test_a_part(files: Path) -> None:
+    module = module_of(files / "firmware.py")
+    assert call(module.firmware, coap("GET", "firmware")).data == module.IMAGE
+    size = len(module.IMAGE)
+    part = call(module.firmware, coap("GET", "firmware", coaprange="bytes=256-511"))
+    assert (part.data, part.attributes["contentrange"]) == (module.IMAGE[256:512], f"bytes 256-511/{size}")
+    part = call(module.firmware, coap("GET", "firmware", coaprange="bytes=512-1535"))
+    assert (part.data, part.attributes["contentrange"]) == (module.IMAGE[512:], f"bytes 512-{size - 1}/{size}")
+    assert call(module.firmware, coap("GET", "firmware", coaprange="bytes=9000-9001")).data == module.IMAGE
 
 
 def test_later(files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

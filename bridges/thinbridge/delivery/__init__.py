@@ -9,6 +9,7 @@
     token       the bearer token of a SinkBinding
     pool        connections to one sink
     http        one HTTP/1.1 connection, on httptools
+    room        how much of long answers is read at a time
 
 A POST that has begun is finished, and its outcome recorded, whatever the device does meanwhile.
 """

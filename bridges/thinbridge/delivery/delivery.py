@@ -10,6 +10,7 @@ from thinbridge.delivery import deadletter
 from thinbridge.delivery.answer import Answer, Verdict
 from thinbridge.delivery.handle import Handle
 from thinbridge.delivery.pool import Pool
+from thinbridge.delivery.room import Room
 from thinbridge.delivery.sink import Notice, Sink
 from thinbridge.delivery.terms import DeliveryLimits, Terms
 from thinbridge.delivery.watch import Watch
@@ -42,7 +43,9 @@ class Delivery:
         notice: Notice | None = None,
         rng: Callable[[], float] = random.random,
     ) -> None:
-        self.limits = limits or DeliveryLimits()
+        self._limits = limits or DeliveryLimits()
+        self.room = Room(self._limits.held_answers)
+        """Long answers that are being read."""
         self.rng = rng
         self.in_flight = 0
         """Events whose verdict is not out; those of `OVERLOADED` never count."""
@@ -61,6 +64,18 @@ class Delivery:
         self.draining = False
         """What its device keeps is tried no second time."""
         self._closed = False
+
+    @property
+    def limits(self) -> DeliveryLimits:
+        """What all deliveries may take together; what is set counts from the next event, and the next request, on."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: DeliveryLimits) -> None:
+        self._limits = limits
+        self.room.max_octets = limits.held_answers
+        for pool in self._pools.values():
+            pool.limits = limits
 
     @property
     def sinks(self) -> list[Sink]:
@@ -144,7 +159,7 @@ class Delivery:
 
     def _pool(self, destination: Destination) -> Pool:
         sink = Sink(destination, self._notice, self._namespace)
-        pool = self._pools[destination] = Pool(sink, self.limits, self.loop)
+        pool = self._pools[destination] = Pool(sink, self.limits, self.room, self.loop)
         return pool
 
     def _turn_away(self, handle: Handle, pool: Pool, now: float) -> None:

@@ -50,7 +50,7 @@ class Handle:
     """
 
     __slots__ = (
-        "_connection", "_office", "_over", "_pool", "_reached", "_renewed", "_timer", "attempts", "deadline",
+        "_connection", "_end", "_office", "_over", "_pool", "_reached", "_renewed", "_timer", "attempts", "deadline",
         "done", "due", "event", "since", "size", "terms",
     )  # fmt: skip
 
@@ -74,6 +74,7 @@ class Handle:
         """What its event counts of `DeliveryLimits.held_bytes`; the office's own note."""
         self.due = inf
         """Loop time at which the attempt is ended; `Watch` looks at it."""
+        self._end = inf  # of the attempt, however its answer gets on
         self._connection: Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._reached = False  # an attempt wrote its request: the function may have seen it
@@ -126,6 +127,10 @@ class Handle:
             self.due = due
             self._office.watch.add(self)
 
+    def held(self) -> None:
+        """The answer waits for its turn: that takes nothing from the time for the rest of it."""
+        self.due = self._end
+
     def answered(self, status: int, headers: Headers, body: bytes) -> None:
         """The attempt has an answer."""
         self._connection = None
@@ -163,7 +168,7 @@ class Handle:
 
     def _send(self, connection: Connection, now: float) -> None:
         due = now + self.terms.attempt_timeout
-        self.due = due if due < self.deadline else self.deadline
+        self.due = self._end = due if due < self.deadline else self.deadline
         self._office.watch.add(self)
         self._connection, self._reached = connection, True
         sink = self._pool.sink

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import httptools
 
 from thinbridge.delivery.retry import Failure
+from thinbridge.delivery.room import SHORT, Room
 from thinbridge.delivery.terms import DeliveryLimits
 
 Headers = list[tuple[bytes, bytes]]
@@ -19,7 +20,10 @@ class Client(Protocol):
     """Who waits for the answer. Exactly one of `answered` and `failed` is called per request, unless abandoned."""
 
     def answering(self) -> None:
-        """The answer has begun and is not complete; called at most once."""
+        """The answer has begun, or goes on after it was held, and is not complete."""
+
+    def held(self) -> None:
+        """The answer is long, and waits for its turn to be read: not its function's fault."""
 
     def answered(self, status: int, headers: Headers, body: bytes) -> None:
         """The answer is complete; header names are in lower case."""
@@ -30,6 +34,11 @@ class Client(Protocol):
 
 class Owner(Protocol):
     """Where connections come from and go back to."""
+
+    limits: DeliveryLimits
+    """What an answer may take."""
+    room: Room
+    """Where long answers have their turns."""
 
     def release(self, connection: "Connection") -> None:
         """It can take another request."""
@@ -47,30 +56,32 @@ class Connection(asyncio.Protocol):
 
     Args:
         owner: its pool.
-        limits: what an answer may take.
         gone: done when the socket is closed.
     """
 
     __slots__ = (
-        "_body", "_bound", "_complete", "_fields", "_headers", "_keep", "_limits", "_owner", "_parser", "_received",
-        "_reused", "_size", "_status", "_transport", "client", "gone", "resting",
+        "_body", "_bound", "_claimed", "_complete", "_fields", "_headers", "_keep", "_length", "_limits", "_owner",
+        "_parser", "_received", "_reused", "_size", "_status", "_transport", "client", "gone", "resting",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, limits: DeliveryLimits, gone: asyncio.Future[None]) -> None:
-        self._owner, self._limits, self.gone = owner, limits, gone
+    def __init__(self, owner: Owner, gone: asyncio.Future[None]) -> None:
+        self._owner, self.gone = owner, gone
         self._parser = httptools.HttpResponseParser(self)
         self.client: Client | None = None
         self.resting = False
         """Nobody has used it since the pool's last sweep; the pool's own note."""
         self._reused = False
+        self._claimed = False  # it has, or waits for, room for its answer
 
     def request(self, data: bytes, client: Client) -> None:
         """Send a request. The connection must be free."""
         self.client = client
+        self._limits = self._owner.limits
         self._fields: Headers = []
         self._headers: Headers | None = None  # None until they are complete
         self._body: list[bytes] = []
         self._size = self._received = 0
+        self._length: int | None = None  # until it is known
         self._bound = self._limits.head
         self._complete = False
         self._transport.write(data)
@@ -86,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._close()
 
     def _close(self) -> None:
+        self._release()
         self._owner.drop(self)
         self._transport.abort()
 
@@ -113,8 +125,31 @@ class Connection(asyncio.Protocol):
             self._finish()
         elif self._received > self._bound:
             self._fail(Failure.TOO_LARGE)
+        elif not self._claimed and max(self._size, self._length or 0) > SHORT:
+            self._claim()
         elif first:
             self.client.answering()
+
+    def _claim(self) -> None:
+        """The answer is long: read on when there is room for it. One that names no length may become the longest."""
+        assert self.client is not None
+        self._claimed = True
+        if self._owner.room.claim(self, self._length or self._limits.body):
+            self.client.answering()
+        else:
+            self._transport.pause_reading()
+            self.client.held()
+
+    def granted(self) -> None:
+        """There is room."""
+        assert self.client is not None
+        self._transport.resume_reading()
+        self.client.answering()
+
+    def _release(self) -> None:
+        if self._claimed:
+            self._claimed = False
+            self._owner.room.release(self)
 
     def eof_received(self) -> None:
         """The sink closes; an answer without a length ends here (RFC 9112 §6.3)."""
@@ -128,6 +163,7 @@ class Connection(asyncio.Protocol):
         """Closed, by whomever."""
         client, self.client = self.client, None
         self.gone.set_result(None)
+        self._release()
         if client is not None:  # before its place is given away: it may want a new connection there
             client.failed(Failure.STALE if self._reused and not self._received else Failure.LOST)
         self._owner.drop(self)
@@ -154,6 +190,9 @@ class Connection(asyncio.Protocol):
         self._status = self._parser.get_status_code()
         if self._status >= 200:  # an interim answer is ignored (RFC 9110 §15.2), and what it takes is counted on
             self._headers = fields
+            self._length = _length(fields)
+            if self._length is not None and self._length > limits.body:
+                raise _Stop
             self._bound = limits.head + 2 * limits.body  # framing of chunks counts, too, or it could go on for ever
 
     def on_body(self, data: bytes) -> None:
@@ -176,6 +215,8 @@ class Connection(asyncio.Protocol):
         assert client is not None
         assert self._headers is not None
         status, headers, body = self._status, self._headers, b"".join(self._body)
+        self._body = []  # a free connection keeps nothing of it
+        self._release()
         if self._keep and not self._transport.get_write_buffer_size():  # an early answer leaves half a request behind
             self._reused = True
             self._owner.release(self)
@@ -188,6 +229,11 @@ class Connection(asyncio.Protocol):
         assert client is not None
         self._close()
         client.failed(failure)
+
+
+def _length(headers: Headers) -> int | None:
+    """Content-Length, which the parser has checked."""
+    return next((int(value) for name, value in headers if name == b"content-length"), None)
 
 
 def _ends_with_connection(headers: Headers) -> bool:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from thinbridge.delivery.http import Connection
 from thinbridge.delivery.retry import Failure
+from thinbridge.delivery.room import Room
 from thinbridge.delivery.sink import Sink
 from thinbridge.delivery.terms import DeliveryLimits
 
@@ -35,12 +36,14 @@ class Pool:
     Args:
         sink: where to.
         limits: how many, and for how long.
+        room: where long answers have their turns.
         loop: whose timers and tasks are used.
     """
 
-    def __init__(self, sink: Sink, limits: DeliveryLimits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sink: Sink, limits: DeliveryLimits, room: Room, loop: asyncio.AbstractEventLoop) -> None:
         self.sink = sink
-        self._limits = limits
+        self.limits = limits
+        self.room = room
         self._loop = loop
         self._connections: set[Connection] = set()
         self._free: list[Connection] = []
@@ -85,7 +88,7 @@ class Pool:
         connection.resting = False
         self._free.append(connection)
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(self._limits.idle / 2, self._sweep)
+            self._sweeper = self._loop.call_later(self.limits.idle / 2, self._sweep)
 
     def drop(self, connection: Connection) -> None:
         """A connection is gone; a new one takes its place if anybody waits."""
@@ -108,7 +111,7 @@ class Pool:
 
     def _refill(self) -> None:
         missing = len(self.waiting) - self._for_anyone
-        for _ in range(min(missing, self._limits.connections - self.size)):
+        for _ in range(min(missing, self.limits.connections - self.size)):
             self._open(None)
 
     def _open(self, waiter: Waiter | None) -> None:
@@ -118,9 +121,9 @@ class Pool:
         task.add_done_callback(self._opened)
 
     async def _connect(self) -> Connection:
-        async with asyncio.timeout(self._limits.connect):
+        async with asyncio.timeout(self.limits.connect):
             _, connection = await self._loop.create_connection(
-                lambda: Connection(self, self._limits, self._loop.create_future()),
+                lambda: Connection(self, self._loop.create_future()),
                 self.sink.host,
                 self.sink.port,
                 ssl=self.sink.tls,
@@ -154,7 +157,7 @@ class Pool:
             connection.abandon()
         for connection in self._free:
             connection.resting = True
-        self._sweeper = self._loop.call_later(self._limits.idle / 2, self._sweep) if self._free else None
+        self._sweeper = self._loop.call_later(self.limits.idle / 2, self._sweep) if self._free else None
 
 
 def _failure(error: BaseException | None) -> Failure | None:

@@ -54,7 +54,10 @@ class DeliveryLimits:
     """Bytes of an answer's headers; servers' own limits are 8–64 kB."""
     headers: int = 100
     """Number of an answer's headers, as gunicorn limits a request's."""
-    body: int = 1024 * 1024
-    """Bytes of an answer's body: no device protocol here sends more to a device in one message."""
+    body: int = 8 << 20
+    """Bytes of an answer's body: a firmware image of 5 MiB, also where an event has it as base64."""
+    held_answers: int = 64 << 20
+    """Bytes of long answers (over 64 KiB) that are read at a time; the others wait, their connections unread. The last
+    step of each takes as much again, for one at a time."""
     retry_after: float = 2.0
     """Seconds that an `OVERLOADED` answer asks for: what a full queue takes at 2,000 events a second."""

@@ -183,6 +183,12 @@ class Limits(Model):
     held_bytes: Count = 128 * 1024 * 1024
     """Bytes of all messages that wait for their sink, about; more are refused. Each may be there twice, as an event and
     as its request: with 256 MiB a pod of 1 GiB has room for its sessions."""
+    answer: Count = 8 * 1024 * 1024
+    """Bytes of a function's answer; a longer one can't be used. A firmware image of 5 MiB, also where an event has it
+    as base64."""
+    held_answers: Count = 64 * 1024 * 1024
+    """Bytes of long answers (over 64 KiB) that are read from functions at a time; the others wait their turn, so that
+    500 devices may ask for 5 MiB at once."""
     body: Count = 256 * 1024
     """Bytes of a POST to the inbox: the largest packet that an MQTT client commonly takes."""
 

@@ -1,6 +1,7 @@
 """One connection, against sinks that die, lie and overdo it: real sockets, on asyncio and on uvloop."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from thinbridge.events import Event
 from thinbridge.routes import Destination
 
 KIB = 1024
-LIMITS = DeliveryLimits()
+LIMITS = DeliveryLimits(body=1024 * KIB)
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -259,6 +260,124 @@ def test_as_much_as_the_limit_is_fine(loop: str) -> None:
     headers = [f"x{n}: {'y' * 300}" for n in range(99)]
     result, _, _ = post(loop, [answer(200, b"x" * 1024 * KIB, *headers)])
     assert (result.verdict, len(result.body), len(result.headers)) == (Verdict.ACCEPTED, 1024 * KIB, 100)
+
+
+# --- Long answers take turns ---------------------------------------------------------------------------------------
+
+
+class Turns:
+    """A sink that sends the first half of each answer at once, and the rest when it is told to."""
+
+    def __init__(self, length: int, *, chunked: bool = False) -> None:
+        self.length = length
+        self.chunked = chunked
+        self.begun = 0
+        self.go_on = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                half = b"x" * (self.length // 2)
+                if self.chunked:
+                    half = b"%x\r\n%s\r\n" % (len(half), half)
+                    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+                else:
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % self.length)
+                writer.write(half)
+                self.begun += 1
+                await self.go_on.wait()
+                writer.write(half + (b"0\r\n\r\n" if self.chunked else b""))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+def in_turns(loop: str, turns: Turns, limits: DeliveryLimits, count: int, expected: list[int]) -> Delivery:
+    """So many deliveries at once; how much is claimed while the sink hesitates, and how long what they get is."""
+    out: list[Delivery] = []
+
+    async def scene() -> None:
+        server = await asyncio.start_server(turns.serve, "127.0.0.1", 0)
+        delivery = Delivery(limits, rng=lambda: 0.0)
+        out.append(delivery)
+        event = Event({**EVENT.attributes}, b"")
+        terms = Terms(Destination(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), retries=0)
+        tasks = [asyncio.create_task(deliver(delivery, event, terms)) for _ in range(count)]
+        await settled(lambda: turns.begun == count and len(delivery.room.waiting) == count - 1)
+        assert delivery.room.octets <= limits.held_answers
+        turns.go_on.set()
+        results = await asyncio.gather(*tasks)
+        assert sorted(len(result.body) for result in results) == expected
+        assert (delivery.room.octets, len(delivery.room.waiting)) == (0, 0)
+        (pool,) = delivery._pools.values()
+        assert not any(connection._body for connection in pool._connections)
+        await delivery.close()
+        server.close()
+
+    run(loop, scene)
+    return out[0]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_long_answers_that_come_at_once_are_read_in_turns(loop: str, chunked: bool) -> None:
+    limits = DeliveryLimits(body=1024 * KIB, held_answers=1500 * KIB)
+    in_turns(loop, Turns(1024 * KIB, chunked=chunked), limits, 5, [1024 * KIB] * 5)
+
+
+def test_waiting_for_a_turn_takes_nothing_from_the_time_to_read(loop: str) -> None:
+    """The first stalls until its time is up; the others, which had to wait as long, are read then."""
+    limits = DeliveryLimits(body=1024 * KIB, held_answers=1024 * KIB, read=1.0)
+    turns = Turns(1024 * KIB)
+
+    async def scene() -> None:
+        server = await asyncio.start_server(turns.serve, "127.0.0.1", 0)
+        delivery = Delivery(limits, rng=lambda: 0.0)
+        terms = Terms(Destination(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), retries=0)
+        first, second = [asyncio.create_task(deliver(delivery, EVENT, terms)) for _ in range(2)]
+        await settled(lambda: len(delivery.room.waiting) == 1)
+        delivery.limits = replace(limits, read=30.0)  # a busy machine may need more than 1 s for what is to succeed
+        done, _ = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+        turns.go_on.set()
+        verdicts = {task.result().verdict for task in done}, (await first).verdict, (await second).verdict
+        assert verdicts[0] == {Verdict.UNKNOWN}
+        assert sorted(one.value for one in verdicts[1:]) == ["accepted", "unknown"]
+        assert delivery.counters["timeout"] == 1
+        await delivery.close()
+        server.close()
+
+    run(loop, scene)
+
+
+def test_a_sink_that_is_gone_while_its_answer_waits(loop: str) -> None:
+    limits = DeliveryLimits(body=1024 * KIB, held_answers=1024 * KIB)
+    turns = Turns(1024 * KIB)
+
+    async def scene() -> None:
+        server = await asyncio.start_server(turns.serve, "127.0.0.1", 0)
+        delivery = Delivery(limits, rng=lambda: 0.0)
+        terms = Terms(Destination(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), retries=0)
+        tasks = [asyncio.create_task(deliver(delivery, EVENT, terms, 20)) for _ in range(3)]
+        await settled(lambda: len(delivery.room.waiting) == 2)
+        await delivery.close()
+        assert {(await task).verdict for task in tasks} == {Verdict.CANCELLED}
+        assert (delivery.room.octets, len(delivery.room.waiting)) == (0, 0)
+        server.close()
+
+    run(loop, scene)
+
+
+def test_limits_that_are_set_count_from_the_next_request_on(loop: str) -> None:
+    async def scene() -> None:
+        async with ScriptedSink(*[[answer(200, b"x" * 100)]] * 2).running() as sink:
+            delivery = Delivery(rng=lambda: 0.0)
+            terms = Terms(Destination(f"http://127.0.0.1:{sink.port}/"))
+            assert (await deliver(delivery, EVENT, terms)).verdict is Verdict.ACCEPTED
+            delivery.limits = DeliveryLimits(body=99, held_answers=77)
+            assert (await deliver(delivery, EVENT, terms)).verdict is Verdict.BAD_GATEWAY
+            assert (delivery.limits.body, delivery.room.max_octets) == (99, 77)
+            await delivery.close()
+
+    run(loop, scene)
 
 
 def test_an_early_answer_leaves_no_half_request_behind(loop: str) -> None:

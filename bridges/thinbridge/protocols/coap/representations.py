@@ -12,6 +12,7 @@ from hashlib import blake2b
 from math import inf
 from typing import Final, NamedTuple
 
+from thinbridge.protocols.base import Reply
 from thinbridge.protocols.coap.blockwise import LAST, RESERVED, Block, operation, parse
 from thinbridge.protocols.coap.codec import Message, OptionValue, uint
 from thinbridge.protocols.coap.codes import (
@@ -161,7 +162,7 @@ class Downloads:
             request: what was asked.
             response: all of it; or the part that `content_range` says.
             now: monotonic seconds.
-            content_range: HTTP's own, of a 206.
+            content_range: as `part_of` has it.
         """
         code, options, payload = response
         asked = request.block2 or Block(0, False, self._szx)
@@ -238,6 +239,13 @@ class Downloads:
         """Forget everything."""
         for key in list(self._by_operation):
             self._forget(key)
+
+
+def part_of(reply: Reply) -> str | None:
+    """The Content-Range of an answer that is a part: a 206 has to say one, an event may; None: it is the whole."""
+    if reply.status == 206:
+        return reply.attributes.get("contentrange", "")
+    return reply.attributes.get("contentrange") if reply.is_event else None
 
 
 def _part(content_range: str, data: bytes) -> Part | None:

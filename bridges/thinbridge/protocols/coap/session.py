@@ -32,7 +32,7 @@ from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, LIFETIMES, Entry
 from thinbridge.protocols.coap.observation import Observation
 from thinbridge.protocols.coap.observations import Observations
 from thinbridge.protocols.coap.outgoing import Outgoing, Transmission
-from thinbridge.protocols.coap.representations import Downloads, check
+from thinbridge.protocols.coap.representations import Downloads, check, part_of
 from thinbridge.protocols.coap.request import Refused, Request, Response, TurnedAway, read
 from thinbridge.protocols.coap.response import BUSY, number_of, respond
 from thinbridge.protocols.coap.uploads import Uploads, too_large
@@ -303,8 +303,7 @@ class CoAPSession(Session):
         if request.no_response and _unwanted(response[0], request.no_response):
             self._suppress(entry)
         else:
-            part = reply.attributes.get("contentrange", "") if reply.status == 206 else None
-            response = self.fitted(request, response, now, part)
+            response = self.fitted(request, response, now, part_of(reply))
             if self._observations is None:
                 self._respond(entry, response, now)
             else:
@@ -332,7 +331,7 @@ class CoAPSession(Session):
             request: what it answers.
             response: all of it.
             now: monotonic seconds.
-            part: the Content-Range of a 206: what the response has of the whole.
+            part: what the response has of the whole, as Content-Range says it; None: all of it.
         """
         if (
             len(response[2]) > self._settings.max_payload

@@ -374,6 +374,17 @@ def test_a_part(num: int, data: bytes, content_range: str, more: bool, size2: by
     assert bench.inbound.attributes["coaprange"] == f"bytes={start + 256}-{start + 511}"
 
 
+def test_an_event_says_what_part_it_is() -> None:
+    bench = Bench()
+    bench.send(get(2))
+    part = {"contentrange": "bytes 512-767/2560", "coapetag": "01"}
+    (said,) = bench.answer(Reply(Outcome.ACCEPTED, 200, None, BODY[512:768], part, is_event=True))
+    assert (block2(said), said.payload, said.get(Option.ETAG)) == (Block(2, True, 4), BODY[512:768], b"\1")
+    bench.send(get(3))
+    (said,) = bench.answer(Reply(Outcome.ACCEPTED, 200, None, BODY, part))  # a bare 200 is the whole, whatever it says
+    assert (block2(said), said.payload) == (Block(3, True, 4), BODY[768:1024])
+
+
 @pytest.mark.parametrize(
     ("data", "content_range", "method"),
     [
