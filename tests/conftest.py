@@ -1,10 +1,14 @@
-"""What all tests share: the rule for independent peers."""
+"""What all tests share: the rule for independent peers, and no clock for examples."""
 
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's business
+settings.load_profile("patient")
 
 NPM = Path("/usr/local/lib/thinbridge-peers/node_modules")
 """Where `make peers` puts what comes from npm."""
