@@ -20,7 +20,7 @@ MAX_RETRANSMIT: Final = 4
 class Transmission:
     """One CON."""
 
-    __slots__ = ("data", "due", "mid", "timeout", "tries")
+    __slots__ = ("data", "due", "former", "mid", "timeout", "tries")
 
     def __init__(self, mid: int, data: bytes) -> None:
         self.mid = mid
@@ -29,6 +29,8 @@ class Transmission:
         self.timeout = 0.0
         self.due = inf
         """When it is sent again; never before its turn has come."""
+        self.former: tuple[int, ...] = ()
+        """Message IDs of what was sent in its place before."""
 
     def outdated(self) -> bool:
         """Whether there is something newer to send in its place. Asked before each sending of it."""
@@ -106,17 +108,25 @@ class Outgoing:
         """Its bytes, or those of what takes its place; what was counted of it goes on (RFC 7641 §4.5.2)."""
         if transmission.outdated():
             del self.open[transmission.mid]
+            if transmission.tries:
+                transmission.former += (transmission.mid,)
             transmission.renew(self.next_mid(), now)
             self.open[transmission.mid] = transmission
         return transmission.data
 
     def acknowledged(self, mid: int, kind: int, now: float) -> list[bytes]:
-        """An ACK, or a RST: it is over either way; what is to be sent instead."""
-        transmission = self.open.get(mid)
+        """An ACK, or a RST: it is over either way; what is to be sent instead.
+
+        An ACK of what was sent before in its place says that the peer is there, and its tries are counted anew.
+        """
+        transmission = self.open.get(mid) or next((one for one in self.open.values() if mid in one.former), None)
         if transmission is None or transmission.due == inf:  # never sent: a guess
             self._counters["unexpected"] += 1
             return []
-        del self.open[mid]
+        if kind == Type.ACK and mid != transmission.mid:
+            transmission.tries = 1  # it has been sent
+            return []
+        del self.open[transmission.mid]
         if kind == Type.RST:
             self._counters["reset"] += 1
         elif not transmission.tries:  # of a repeat nobody knows which one the ACK is for

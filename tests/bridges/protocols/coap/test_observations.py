@@ -320,6 +320,27 @@ def test_a_newer_one_takes_the_place_of_one_that_is_repeated_and_its_tries() -> 
     assert not scene.session.busy
 
 
+def test_a_late_ack_of_what_was_sent_before_says_that_the_device_is_there() -> None:
+    scene = Scene()
+    scene.observe()
+    (first,) = scene.push(state(b"1"))
+    scene.push(state(b"2"))
+    (second,) = scene.wait(3)
+    assert second.payload == b"2"
+    assert scene.wait(25) == [second] * 2
+    assert scene.send(ack(first.mid)) == []
+    assert scene.wait(70) == [second] * 2  # it would have been given up by now
+    assert scene.send(ack(second.mid)) == []
+    assert scene.session.busy
+    assert scene.wait(1000) == []
+    (third,) = scene.push(state(b"3"))
+    scene.push(state(b"4"))
+    (fourth,) = scene.wait(3)
+    assert scene.send(reset(third.mid)) == []  # of the first of them, but it knows no such token
+    assert fourth.payload == b"4"
+    assert not scene.session.busy
+
+
 def test_a_device_that_is_gone_is_forgotten() -> None:
     scene = Scene()
     scene.observe()
