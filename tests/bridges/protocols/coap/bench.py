@@ -82,8 +82,12 @@ class Bench:
 
     def said(self) -> list[Message]:
         """What was sent since the last look."""
+        return [message for message, _ in self.heard()]
+
+    def heard(self) -> list[tuple[Message, Path]]:
+        """The same, and to whom."""
         sent, self._sent = self._sent, []
-        return [decode(data) for data, _ in sent]
+        return [(decode(data), path) for data, path in sent]
 
     def send(self, data: Message | bytes, path: Path | None = None) -> list[Message]:
         """The device sends; what it hears at once."""
