@@ -5,11 +5,11 @@ session, which it never calls.
 """
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Event, PushResult
-from thinbridge.protocols.mqtt import codec, message, properties, reasons, subscribe, topics
+from thinbridge.protocols.mqtt import codec, message, properties, reasons, subscribe, topics, wire
 from thinbridge.protocols.mqtt.connection import Connection
 from thinbridge.protocols.mqtt.message import Publication
 from thinbridge.protocols.mqtt.outbound import Outbox
@@ -66,15 +66,16 @@ class Downlink:
         """A SUBSCRIBE: SUBACK (MQTT-3.8.4-1), then what is retained."""
         packet_id, values, filters = subscribe.decode_subscribe(body, connection.v5)
         number: int = values.get(properties.SUBSCRIPTION_ID, 0)
-        codes = [self._subscribe(connection, text, Subscription.of(options, number)) for text, options in filters]
+        for text, options in filters:
+            check_filter(text)
+            if connection.v5 and text.startswith("$share/"):
+                refuse_share(options)
+        codes = [self._subscribe(text, Subscription.of(options, number)) for text, options in filters]
         connection.send(subscribe.encode_suback(codec.SUBACK, packet_id, codes, connection.v5))
         self._catch_up(now)
 
-    def _subscribe(self, connection: Connection, text: str, subscription: Subscription) -> int:
+    def _subscribe(self, text: str, subscription: Subscription) -> int:
         """The code of one filter (MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1)."""
-        if connection.v5 and text.startswith("$share/"):
-            raise DecodeError("shared_subscription", reasons.NO_SHARED_SUBSCRIPTIONS)  # MQTT 5 §3.2.2.3.13
-        check_filter(text)
         if text.startswith("$") or not topics.is_taken(text):
             return reasons.FILTER_INVALID
         if not self._allowed.allow(text):
@@ -172,3 +173,14 @@ def check_filter(text: str) -> None:
     """
     if not topics.is_filter(text):
         raise DecodeError("filter_invalid", reasons.FILTER_INVALID)
+
+
+def refuse_share(options: int) -> NoReturn:
+    """A shared subscription: the CONNACK said that there are none (MQTT 5 §3.2.2.3.13).
+
+    Raises:
+        DecodeError: always.
+    """
+    if options & subscribe.NO_LOCAL:
+        raise wire.protocol_error()  # MQTT-3.8.3-4
+    raise DecodeError("shared_subscription", reasons.NO_SHARED_SUBSCRIPTIONS)

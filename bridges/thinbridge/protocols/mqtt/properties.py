@@ -96,6 +96,7 @@ def decode(body: bytes, pos: int, allowed: frozenset[int]) -> tuple[Properties, 
     end = pos + length
     if end > len(body):
         raise wire.malformed()
+    body = body[:end]  # no value reaches beyond them
     values: dict[int, Any] = {}
     while pos < end:
         identifier = body[pos]  # all identifiers are below 128: one byte (§2.2.2.2)
@@ -109,9 +110,7 @@ def decode(body: bytes, pos: int, allowed: frozenset[int]) -> tuple[Properties, 
             _add(values.setdefault(identifier, []), value)
         else:
             values[identifier] = value
-    if pos != end:
-        raise wire.malformed()
-    return values, pos
+    return values, end
 
 
 def _value(identifier: int, body: bytes, pos: int) -> tuple[Any, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from thinbridge import contract
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Event, Inbound, Outcome, Reply
-from thinbridge.protocols.mqtt import cloudevents, codec, reasons, topics
+from thinbridge.protocols.mqtt import cloudevents, codec, properties, reasons, topics, wire
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connection import Connection
 from thinbridge.protocols.mqtt.exchanges import OPEN, WITHHELD, Exchange, Exchanges
@@ -62,6 +62,8 @@ class Uplink:
         """
         publish = codec.decode_publish(first, body, connection.v5)
         topic = connection.topic(publish)
+        if properties.SUBSCRIPTION_ID in publish.properties:
+            raise wire.protocol_error()  # MQTT-3.3.4-6
         if publish.qos == 2 and publish.packet_id in self._window.received:
             self._protocol.counters["duplicates"] += 1
             connection.acknowledge(codec.PUBREC, publish.packet_id, reasons.SUCCESS)  # MQTT-4.3.3-10

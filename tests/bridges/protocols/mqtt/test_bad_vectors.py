@@ -1,0 +1,73 @@
+"""`tests/vectors/mqtt-bad.json`: bytes that no client may send, with the clause, the reason code, and the end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.bridges.protocols.mqtt.bench import V5, V311, Bench, Line
+
+from thinbridge.protocols.mqtt import codec, connect, wire
+from thinbridge.protocols.mqtt.connect import Connect
+
+FILE = Path(__file__).parents[3] / "vectors" / "mqtt-bad.json"
+CASES: list[dict[str, Any]] = json.loads(FILE.read_text("utf-8"))["cases"]
+
+KINDS = {name: getattr(codec, name) for name in (
+    "CONNACK", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP", "SUBACK", "UNSUBACK", "DISCONNECT",
+)}  # fmt: skip
+
+
+def reason(kind: int, body: bytes, v5: bool) -> int | None:
+    """What a packet says, None where it says nothing."""
+    if kind == codec.CONNACK:
+        return body[1]
+    if kind in (codec.SUBACK, codec.UNSUBACK):
+        return body[3 if v5 else 2] if len(body) > 2 else None
+    if kind == codec.DISCONNECT:
+        return body[0]
+    return body[2] if len(body) > 2 else None
+
+
+def check(case: dict[str, Any], line: Line, v5: bool) -> None:
+    """Compare what a device has heard."""
+    packets = wire.Framer(wire.MAX_REMAINING).feed(line.raw())
+    kinds = [first >> 4 for first, _ in packets]
+    assert kinds == ([KINDS[case["answer"]]] if "answer" in case else [])
+    for first, body in packets:
+        expected = int(case["reason"], 16) if "reason" in case else None
+        assert reason(first >> 4, body, v5) == expected
+    assert line.closed is case["closed"]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "bytewise"])
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_case(case: dict[str, Any], whole: bool) -> None:
+    v5, data = case["version"] == "5", bytes.fromhex(case["device"])
+    bench = Bench()
+    other = bench.connect("other")
+    line = bench.line()
+    line.v5 = v5
+    if case.get("hello", True):
+        line.send(connect.encode_connect(Connect("d1", V5 if v5 else V311)))
+        line.raw()
+    for piece in [data] if whole else [data[i : i + 1] for i in range(len(data))]:
+        line.send(piece)
+    check(case, line, v5)
+    assert len(bench.messages) == case.get("events", 0)
+    assert (line in [other], bench.session("other").closed) == (False, False)
+    other.send(codec.PING)  # others don't notice
+    assert other.raw() == codec.PONG
+    bench.check()
+
+
+def test_the_vectors_are_many_and_each_has_a_name_and_a_clause() -> None:
+    assert len(CASES) >= 800
+    assert len({case["name"] for case in CASES}) == len(CASES)
+    assert all(case["clause"].startswith(("MQTT", "CloudEvents")) for case in CASES)
+
+
+def test_every_packet_type_is_there() -> None:
+    for version in ("3.1.1", "5"):
+        first = {int(case["device"][0], 16) for case in CASES if case["version"] == version and case.get("hello", True)}
+        assert first == set(range(16))
