@@ -2,7 +2,7 @@
 
 GET /                        it is there
 GET /events                  every event's attributes and data, in order, as JSON
-GET /push?to=URL&data=TEXT   POSTs the text there, as text/plain; answers {"status": number}
+GET /push?to=URL&data=TEXT   POSTs the text there, as text/plain, with `&token=…` as bearer; answers {"status": number}
 POST anything                an event; $ANSWER says what becomes of it: `accept` 202; `replyto` 202, and then its
                              data, in capitals, by its replyto
 """
@@ -20,9 +20,10 @@ ANSWER = os.environ.get("ANSWER", "accept")
 events: list[dict[str, str]] = []
 
 
-def push(to: str, data: bytes) -> int:
-    """POST plain text to a session; the status that says what became of it."""
-    request = urllib.request.Request(to, data, {"content-type": "text/plain"})
+def push(to: str, data: bytes, token: str = "") -> int:
+    """POST plain text to a session, or to a subject; the status that says what became of it."""
+    headers = {"content-type": "text/plain"} | ({"authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(to, data, headers)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
@@ -41,7 +42,7 @@ class Sink(BaseHTTPRequestHandler):
         said: object = events if url.path == "/events" else None
         if url.path == "/push":
             order = dict(parse_qsl(url.query))
-            said = {"status": push(order["to"], order["data"].encode())}
+            said = {"status": push(order["to"], order["data"].encode(), order.get("token", ""))}
         self.answer(200, json.dumps(said).encode())
 
     def do_POST(self) -> None:
