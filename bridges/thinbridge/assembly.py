@@ -13,7 +13,7 @@ from thinbridge.inbox import Inbox, InboxLimits
 from thinbridge.protocols.base import Adapter, Endpoint, Limits, Protocol, Resource
 from thinbridge.routes import Route, Routes
 from thinbridge.settings import LOCAL, Listener, Settings
-from thinbridge.shells import SHELLS
+from thinbridge.shells import DatagramShell, StreamShell
 from thinbridge.telemetry import Recorder, Throttle, registry
 
 _throttle = Throttle(logging.getLogger("thinbridge"))
@@ -90,7 +90,8 @@ def _endpoint(listener: Listener, settings: Settings) -> Endpoint:
     if isinstance(scheme, Adapter):
         return scheme.endpoint_at(listener.host, listener.port, _limits(settings))
     assert isinstance(scheme, Protocol), "the registry finds nothing else"
-    return SHELLS[scheme.transport](scheme, listener.name, listener.host, listener.port, _limits(settings))
+    where = (scheme, listener.name, listener.host, listener.port, _limits(settings))
+    return DatagramShell(*where) if listener.stream is None else StreamShell(*where, listener.stream)
 
 
 def _offer(endpoints: Sequence[Endpoint], settings: Settings) -> None:

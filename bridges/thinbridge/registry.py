@@ -4,7 +4,7 @@ Asked by `settings` (a listener's scheme), `bridge` and `thinbridge protocols li
 so a distribution that is broken stops nobody but its own users.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -36,6 +36,12 @@ def find(name: str) -> type[Scheme]:
         SettingsError: no such protocol is installed, two distributions claim the name, or it can't be loaded.
     """
     return _load(name, [entry for entry in _entries() if entry.name == name])
+
+
+def schemes(protocol: type[Scheme]) -> Mapping[str, tuple[str, int]]:
+    """The URL schemes of a protocol: what carries it there, and the default port."""
+    own = {protocol.name: ("tcp", protocol.port)} if hasattr(protocol, "name") else {}
+    return own | dict(protocol.carriers.schemes) if issubclass(protocol, Protocol) else own
 
 
 def installed() -> list[Installed]:
@@ -80,6 +86,6 @@ def _load(name: str, entries: list[EntryPoint]) -> type[Scheme]:
         raise SettingsError("protocol", name, f"{_distribution(entry)} is broken: {problem}") from error
     if not (isinstance(protocol, type) and issubclass(protocol, (Protocol, Adapter))):
         raise SettingsError("protocol", name, f"{_distribution(entry)} is broken: {entry.value} is no Protocol")
-    if getattr(protocol, "name", None) != name:
+    if name not in schemes(protocol):
         raise SettingsError("protocol", name, f"{_distribution(entry)} is broken: {entry.value}.name is not {name!r}")
     return protocol

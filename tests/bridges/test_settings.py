@@ -18,6 +18,7 @@ from thinbridge.protocols.base import Scheme
 from thinbridge.protocols.udp import UDP, UDPSettings
 from thinbridge.routes import Destination, Mode, Route
 from thinbridge.settings import Settings, load, parse_address, parse_listen
+from thinbridge.settings.stream import StreamSettings
 
 GOOD = {"listen": ["udp://127.0.0.1:9000"], "sink": "http://127.0.0.1:8080/"}
 CASES: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "bad_settings.toml").read_text("utf-8"))["case"]
@@ -229,6 +230,21 @@ class Strict(UDP):
     Settings: ClassVar[type] = StrictSettings  # type: ignore[assignment]
 
 
+def test_a_scheme_says_what_connections_come_by_and_which_port() -> None:
+    tls = "tls_certificate=a.pem"
+    urls = [f"mqtts://h?{tls}", "mqtt+ws", f"mqtt+wss://h?{tls}", "mqtt", f"mqtt://h:7?{tls}&accept=tcp,wss&accept=ws"]
+    listeners = load({**GOOD, "listen": urls}, {}).listen
+    assert [(one.port, one.stream.accept) for one in listeners if one.stream] == [
+        (8883, ("tls",)),
+        (8083, ("ws",)),
+        (8084, ("wss",)),
+        (1883, ("tcp",)),
+        (7, ("tcp", "wss", "ws")),
+    ]
+    assert {one.protocol.name for one in listeners} == {"mqtt"}
+    assert load({**GOOD, "listen": ["udp:1"]}, {}).listen[0].stream is None
+
+
 def test_a_protocol_may_check_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     find = registry.find
 
@@ -261,7 +277,7 @@ ROW = re.compile(r"^\| `([a-z_.]+)` \| ([^|]+?) \|", re.MULTILINE)
 
 def written(default: object) -> str:
     """A default as the documentation has it."""
-    if default is None or default == () or default == {}:
+    if default in (None, (), {}, ""):
         return "–"
     if isinstance(default, tuple):
         return ", ".join(f"`{one}`" for one in default)
@@ -277,8 +293,13 @@ def test_the_documentation_has_every_key_and_its_default() -> None:
             defaults |= {f"{key}.{inner}": value for inner, value in field.default}
         else:
             defaults[key] = field.default
-    documented = dict(ROW.findall(DOCS.split("## Routes")[0]))
+    documented = dict(ROW.findall(DOCS.split("### Streams")[0]))
     assert documented == {key: written(default) for key, default in defaults.items()}
+
+
+def test_the_documentation_has_every_key_of_a_stream_and_its_default() -> None:
+    documented = dict(ROW.findall(DOCS.split("### Streams")[1].split("## Routes")[0]))
+    assert documented == {field.name: written(field.default) for field in fields(StreamSettings)}
 
 
 def test_the_documentation_has_every_key_of_a_route_and_its_default() -> None:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the independent peers of the interop tests: Debian's packages, and npm's `coap`; needs root. Starts nothing.
+# Installs the independent peers of the interop tests: Debian's packages, and npm's `coap` and `mqtt`; needs root. Starts nothing.
 set -eu
 packages="libcoap3-bin mosquitto mosquitto-clients netcat-openbsd tftp-hpa curl iproute2"
 command -v npm >/dev/null || packages="$packages nodejs npm"
@@ -16,4 +16,4 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends $packages >/dev/null
-npm install --silent --no-audit --no-fund --ignore-scripts --prefix /usr/local/lib/thinbridge-peers coap@1.5.0 >/dev/null
+npm install --silent --no-audit --no-fund --ignore-scripts --prefix /usr/local/lib/thinbridge-peers coap@1.5.0 mqtt@5.16.0 >/dev/null

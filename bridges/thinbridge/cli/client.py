@@ -1,6 +1,7 @@
 """The sockets of a device: drive a `thinbridge.device` exchange to its end. Blocking: a device does one thing."""
 
 import socket
+import ssl
 import time
 from typing import Final
 
@@ -12,7 +13,9 @@ CHUNK: Final = 65536
 KINDS: Final = {Transport.DATAGRAM: socket.SOCK_DGRAM, Transport.STREAM: socket.SOCK_STREAM}
 
 
-def talk(exchange: Exchange, transport: Transport, host: str, port: int, timeout: float) -> Result | None:
+def talk(
+    exchange: Exchange, transport: Transport, host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None
+) -> Result | None:
     """Have the exchange with a bridge.
 
     Args:
@@ -21,19 +24,24 @@ def talk(exchange: Exchange, transport: Transport, host: str, port: int, timeout
         host: name or address of the bridge.
         port: its port.
         timeout: seconds until the device gives up.
+        tls: whom the device trusts; None: it speaks without TLS.
 
     Returns:
         How it ended; None: no answer in time, or before the connection was closed, and no other word either.
 
     Raises:
-        OSError: the bridge can't be reached: nothing listens there, no such host.
+        OSError: the bridge can't be reached: nothing listens there, no such host, not the one that is trusted.
     """
     kind = KINDS[transport]
     family, _, _, _, address = socket.getaddrinfo(host, port, type=kind)[0]
     with socket.socket(family, kind) as sock:
         sock.settimeout(timeout)
         sock.connect(address)
-        _converse(exchange, sock, time.monotonic() + timeout)
+        if tls is None:
+            _converse(exchange, sock, time.monotonic() + timeout)
+            return exchange.result
+        with tls.wrap_socket(sock, server_hostname=host) as secure:
+            _converse(exchange, secure, time.monotonic() + timeout)
     return exchange.result
 
 

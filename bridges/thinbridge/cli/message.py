@@ -1,6 +1,7 @@
 """A device's message from the words of `thinbridge send`, and how it is sent; `dev --demo` sends the same way."""
 
 import os
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from thinbridge import registry
 from thinbridge.cli.client import talk
 from thinbridge.device.base import Exchange, Result
 from thinbridge.errors import SettingsError
+from thinbridge.protocols.base import Protocol, Scheme
 
 USAGE: Final = "write it as coap://host/path?query, mqtt://host/topic or udp://host:port"
 
@@ -31,6 +33,14 @@ class Message:
     confirmable: bool = True
     grace: float | None = None
     """Seconds to wait for an answer after MQTT's PUBACK; None: until the timeout."""
+    ca: str | None = None
+    """PEM file of the authorities to trust for TLS; None: the system's."""
+    certificate: str | None = None
+    """PEM file of the device's own certificate."""
+    key: str | None = None
+    """PEM file of its key; None: it is in `certificate`, too."""
+    ws_path: str | None = None
+    """The path of the WebSocket; None: the protocol's own."""
 
     def check(self) -> None:
         """Find out what can't be sent, before anything is.
@@ -38,7 +48,9 @@ class Message:
         Raises:
             SettingsError: the URL, or a word that its protocol does not have.
         """
-        self._exchange(self._parts())
+        parts = self._parts()
+        self._exchange(parts)
+        self._trust(parts)
 
     def send(self, timeout: float) -> Result | None:
         """Be the device, once. Blocks.
@@ -51,22 +63,62 @@ class Message:
             SettingsError: as `check`.
         """
         parts = self._parts()
-        protocol = registry.find(parts.scheme)
-        exchange = self._exchange(parts)
-        return talk(exchange, protocol.transport, parts.hostname or "", parts.port or protocol.port, timeout)
+        protocol, _, port = carrier(parts.scheme)
+        exchange, tls = self._exchange(parts), self._trust(parts)
+        return talk(exchange, protocol.transport, parts.hostname or "", parts.port or port, timeout, tls)
 
     def _parts(self) -> SplitResult:
         try:
             parts = urlsplit(self.url)
-            usable = parts.scheme in DEVICES and bool(parts.hostname) and parts.port != 0
-        except ValueError:
+            usable = carrier(parts.scheme)[0].name in DEVICES and bool(parts.hostname) and parts.port != 0
+        except (ValueError, SettingsError):
             usable = False
         if not usable or parts.username is not None:
             raise SettingsError("URL", self.url, _fix(self.url))
         return parts
 
     def _exchange(self, parts: SplitResult) -> Exchange:
-        return DEVICES[parts.scheme](self, parts)
+        protocol, by, _ = carrier(parts.scheme)
+        exchange = DEVICES[protocol.name](self, parts)
+        return exchange if by not in ("ws", "wss") else _over_websocket(exchange, protocol, parts, self.ws_path)
+
+    def _trust(self, parts: SplitResult) -> ssl.SSLContext | None:
+        """Whom to trust, and as whom to appear; None without TLS."""
+        if carrier(parts.scheme)[1] not in ("tls", "wss"):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except OSError as error:
+            raise SettingsError("--ca", self.ca, f"give a PEM file of certificates: {_reason(error)}") from error
+        if self.certificate is not None:
+            try:
+                context.load_cert_chain(self.certificate, self.key)
+            except OSError as error:
+                fix = f"give the PEM files of a certificate and of its key: {_reason(error)}"
+                raise SettingsError("--cert", self.certificate, fix) from error
+        return context
+
+
+def carrier(scheme: str) -> tuple[type[Scheme], str, int]:
+    """The protocol of a scheme, what carries it there, and the default port.
+
+    Raises:
+        SettingsError: no such scheme is installed.
+    """
+    protocol = registry.find(scheme)
+    return protocol, *registry.schemes(protocol)[scheme]
+
+
+def _over_websocket(exchange: Exchange, protocol: type[Scheme], parts: SplitResult, path: str | None) -> Exchange:
+    from thinbridge.device.websocket import OverWebSocket
+
+    assert issubclass(protocol, Protocol), "no other has carriers"
+    url = f"ws://{parts.netloc}{path or protocol.carriers.path}"
+    return OverWebSocket(exchange, url, protocol.carriers.subprotocols)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or "no PEM" if not isinstance(error, ssl.SSLError) else error.reason or "no PEM"
 
 
 def _fix(url: str) -> str:

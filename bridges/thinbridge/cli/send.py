@@ -16,6 +16,7 @@ EXAMPLES: Final = console.examples("""
   thinbridge send coap://127.0.0.1/sensors/7
   thinbridge send coap://127.0.0.1/sensors/7 -m PUT -d '{"t": 21}' -t application/json
   thinbridge send mqtt://127.0.0.1/sensors/7 -d '{"t": 21}'
+  thinbridge send mqtts://bridge.example/sensors/7 -d '{"t": 21}' --ca ca.pem
   echo -n ping | thinbridge send udp://127.0.0.1:9000 -d -
 """)
 
@@ -23,8 +24,11 @@ OPTIONS: Final = {
     "coap": ("--method", "--type", "--non"),
     "mqtt": ("--type", "--qos", "--response-topic", "--mqtt-version"),
     "udp": (),
+    "tls": ("--ca", "--cert", "--key"),
+    "ws": ("--ws-path",),
+    "wss": ("--ca", "--cert", "--key", "--ws-path"),
 }
-"""What has a meaning for whom."""
+"""What has a meaning for whom: by protocol, and by what carries it."""
 TIMEOUT: Final = 60.0
 """Seconds: a cold start takes 5 to 30."""
 GRACE: Final = 2.0
@@ -74,6 +78,18 @@ def send(
         ),
     ] = None,
     non: Annotated[bool, typer.Option("--non", help="CoAP: a message that is not confirmed.")] = False,
+    ca: Annotated[
+        str | None, typer.Option("--ca", metavar="FILE", help="TLS: authorities to trust (PEM); the system's.")
+    ] = None,
+    certificate: Annotated[
+        str | None, typer.Option("--cert", metavar="FILE", help="TLS: the device's own certificate (PEM).")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="FILE", help="TLS: its key (PEM), where it is not in --cert.")
+    ] = None,
+    ws_path: Annotated[
+        str | None, typer.Option("--ws-path", metavar="PATH", help="WebSocket: its path; /mqtt for MQTT.")
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -89,7 +105,8 @@ def send(
 ) -> None:
     """Be a device: send a message, print the function's answer.
 
-    URL is coap://host/path?query, mqtt://host/topic or udp://host:port. The answer's data goes to stdout, the
+    URL is coap://host/path?query, mqtt://host/topic or udp://host:port; mqtts is over TLS, mqtt+ws and mqtt+wss are
+    over WebSocket, without and with TLS. The answer's data goes to stdout, the
     protocol's own word for it to stderr. Exit status: 0 if the protocol says that it was done, 1 if there was no
     answer or an error, 2 if the command line can't be used.
     """
@@ -102,6 +119,10 @@ def send(
         "--response-topic": response_topic,
         "--mqtt-version": version,
         "--non": non or None,
+        "--ca": ca,
+        "--cert": certificate,
+        "--key": key,
+        "--ws-path": ws_path,
     }
     with console.mistakes():
         _check(url, given)
@@ -115,6 +136,10 @@ def send(
             version or "5",
             not non,
             GRACE if timeout is None else None,
+            ca,
+            certificate,
+            key,
+            ws_path,
         )
         message.check()
     results = [_once(message, timeout or TIMEOUT, number < count) for number in range(1, count + 1)]
@@ -122,12 +147,18 @@ def send(
 
 
 def _check(url: str, given: dict[str, str | int | None]) -> None:
-    """No option without a meaning for the URL's protocol."""
+    """No option without a meaning for the URL's protocol, and for what carries it."""
+    from thinbridge.cli.message import carrier
     from thinbridge.errors import SettingsError
 
     scheme = url.partition(":")[0].lower()
+    try:
+        protocol, by, _ = carrier(scheme)
+    except SettingsError:
+        return  # the URL is the mistake to name
+    known = (*OPTIONS.get(protocol.name, given), *OPTIONS.get(by, ()))
     for flag, value in given.items():
-        if value is not None and flag not in OPTIONS.get(scheme, given):
+        if value is not None and flag not in known:
             raise SettingsError(flag, value, f"leave it out: {scheme} has no such thing")
 
 
@@ -135,7 +166,7 @@ def _once(message: "Message", timeout: float, more: bool) -> "Result | None":
     try:
         result = message.send(timeout)
     except OSError as error:
-        typer.echo(f"{message.url}: {error.strerror or error}", err=True)
+        typer.echo(f"{message.url}: {_problem(error)}", err=True)
         return None
     if result is None:
         typer.echo(f"{message.url}: no answer", err=True)
@@ -143,6 +174,17 @@ def _once(message: "Message", timeout: float, more: bool) -> "Result | None":
     typer.echo(result.code + (f"  {result.content_type}" if result.content_type else ""), err=True)
     _print(result.data, more)
     return result
+
+
+def _problem(error: OSError) -> str:
+    """Why the bridge can't be reached, or was not the one to talk to."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}; --ca names its authority"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"TLS: {error.reason.lower().replace('_', ' ')}"
+    return error.strerror or str(error)
 
 
 def _print(data: bytes, more: bool) -> None:

@@ -393,8 +393,29 @@ class Scheme:
         return self.entropy(16).hex()
 
 
+@dataclass(frozen=True, slots=True)
+class Carriers:
+    """How a stream protocol is carried where it is not TCP alone; its shell's to read, its sessions notice nothing."""
+
+    schemes: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    """More URL schemes, each an entry point of the same class: what carries it there, `tls`, `ws` (WebSocket) or `wss`
+    (WebSocket over TLS), and the default port."""
+    alpn: tuple[str, ...] = ()
+    """Its names within TLS (RFC 7301), the best first."""
+    subprotocols: tuple[str, ...] = ()
+    """Its names within a WebSocket (RFC 6455 §1.9), the best first; none: clients need not say one."""
+    path: str = "/"
+    """The path of a WebSocket's URL, unless the listener says another."""
+    messages: bool = False
+    """True: a WebSocket message is a message of its own (RFC 8323 §4), and comes with its length before it, in four
+    bytes. False: it is some bytes of the stream (MQTT-6.0.0-2)."""
+
+
 class Protocol(Scheme, ABC):
     """One protocol on one endpoint, sans-IO: what its sessions share."""
+
+    carriers: ClassVar[Carriers] = Carriers()
+    """Streams: what may carry it."""
 
     def __init__(self, settings: Any, entropy: Entropy, name: str = "") -> None:
         super().__init__(settings, entropy, name)

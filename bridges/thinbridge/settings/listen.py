@@ -8,13 +8,14 @@ from urllib.parse import parse_qsl, urlsplit
 from thinbridge import registry
 from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Scheme
+from thinbridge.settings.stream import StreamSettings, is_stream
 
 EVERYWHERE: Final = "0.0.0.0"
 """The host of an address that names none."""
 LOOPBACK: Final = "127.0.0.1"
 """Where HTTP listens when only a port is said."""
 
-SECURE: Final = {"coaps": "DTLS is not there yet; use coap", "mqtts": "TLS is not there yet; use mqtt"}
+SECURE: Final = {"coaps": "DTLS is not there yet; use coap"}
 """What people try, for good reasons, and what to say to it unless somebody's protocol has that scheme."""
 
 SHORT: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<port>:[^/?@:\[\]]*)?(?P<query>\?.*)?")
@@ -54,9 +55,14 @@ def parse_listen(text: str, key: str = "listen") -> Address:
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise SettingsError(key, text, "write it as scheme://host:port, such as coap://127.0.0.1:5683")
-    protocol = _protocol(scheme.lower(), text, key)
-    host, port = _host_port(rest, text, key, protocol.port)
-    return Address(host, port, protocol, _options(url, protocol, text, key))
+    scheme = scheme.lower()
+    protocol = _protocol(scheme, text, key)
+    carrier, port = registry.schemes(protocol)[scheme]
+    host, port = _host_port(rest, text, key, port)
+    options = _options(url, protocol, text, key)
+    if scheme != protocol.name and options.setdefault("accept", [carrier]) != [carrier]:
+        raise SettingsError(key, text, f"leave accept out, which {scheme} says; or write {protocol.name}://")
+    return Address(host, port, protocol, options)
 
 
 def parse_address(text: str, key: str = "http") -> Address:
@@ -97,7 +103,8 @@ def _host_port(rest: str, text: str, key: str, default: int | None) -> tuple[str
 
 def _options(url: str, protocol: type[Scheme], text: str, key: str) -> dict[str, str | list[str]]:
     options: dict[str, str | list[str]] = {}
-    lists = {one.name for one in fields(protocol.Settings) if isinstance(one.default, tuple)}
+    known = [*fields(protocol.Settings), *(fields(StreamSettings) if is_stream(protocol) else ())]
+    lists = {one.name for one in known if isinstance(one.default, tuple)}
     for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if name in lists:
             options[name] = [*options.get(name, ()), value]

@@ -26,6 +26,7 @@ from thinbridge.routes import Destination, Mode, Route
 from thinbridge.settings import checks
 from thinbridge.settings.faults import fault, refault, unknown
 from thinbridge.settings.listen import Address, parse_address, parse_listen
+from thinbridge.settings.stream import StreamSettings, is_stream
 
 Name = Annotated[str, AfterValidator(checks.name)]
 Sink = Annotated[Destination, BeforeValidator(checks.destination)]
@@ -70,6 +71,7 @@ class Listener(Model):
 
     _address: Address = PrivateAttr()
     _options: Any = PrivateAttr()
+    _stream: StreamSettings | None = PrivateAttr()
 
     @model_validator(mode="before")
     @classmethod
@@ -91,19 +93,16 @@ class Listener(Model):
         return options | keys
 
     @model_validator(mode="after")
-    def _protocol_keys(self) -> Self:
-        """Check the remaining keys against the protocol's own `Settings`."""
+    def _other_keys(self) -> Self:
+        """Check the remaining keys against the protocol's own `Settings`, and a stream's against `StreamSettings`."""
         self._address = parse_listen(self.url)
-        options = self.protocol.Settings
         extra = self.__pydantic_extra__ or {}
-        if problem := unknown(extra, ["name", "url", *checks.dataclass_keys(options)]):
+        stream = checks.dataclass_keys(StreamSettings) if is_stream(self.protocol) else []
+        if problem := unknown(extra, ["name", "url", *stream, *checks.dataclass_keys(self.protocol.Settings)]):
             raise problem
-        try:
-            self._options = checks.numbers(TypeAdapter(options).validate_python(extra))
-        except ValidationError as error:
-            raise refault(error) from error
-        except SettingsError as error:  # the protocol's own check of its keys
-            raise fault(error.value, error.fix, error.key) from error
+        own = {key: value for key, value in extra.items() if key not in stream}
+        self._options = _dataclass(self.protocol.Settings, own)
+        self._stream = _dataclass(StreamSettings, {key: extra[key] for key in extra.keys() - own}) if stream else None
         return self
 
     @property
@@ -126,6 +125,20 @@ class Listener(Model):
     def options(self) -> Any:
         """An instance of the protocol's `Settings`."""
         return self._options
+
+    @property
+    def stream(self) -> StreamSettings | None:
+        """What connections come by; None: it is no stream, or a library's."""
+        return self._stream
+
+
+def _dataclass(cls: type, values: dict[str, Any]) -> Any:
+    try:
+        return checks.numbers(TypeAdapter(cls).validate_python(values))
+    except ValidationError as error:
+        raise refault(error) from error
+    except SettingsError as error:  # the class's own check of its keys
+        raise fault(error.value, error.fix, error.key) from error
 
 
 class Http(Model):

@@ -1,37 +1,74 @@
 """The shell of stream protocols: one TCP listener; a connection is a path, and belongs to one session at a time.
 
-`bridge.py` makes one per `mqtt` listener. A connection's first session may hand it to another (`Handover`): a device
-that comes back is the session it was before.
+`assembly` makes one per `mqtt` listener. What a `connection` says passes its `layers` first (TLS, WebSocket). Its first
+session may hand it to another (`Handover`): a device that comes back is the session it was before.
 """
 
 import asyncio
 import itertools
 import socket
 from collections import Counter
-from typing import cast
+from typing import Final
 
-from thinbridge.protocols.base import Handover, OnEvent, Path, Session
+from thinbridge.protocols.base import Handover, Limits, OnEvent, Path, Protocol, Session
+from thinbridge.settings.stream import StreamSettings
+from thinbridge.shells.connection import Connection
+from thinbridge.shells.entrance import Entrance
 from thinbridge.shells.shell import Shell, bind, local_address
 
 BACKLOG = 1024
 """Connections that may wait for `accept`; a whole site's devices reconnect at once after an outage."""
 
+MAX_PARTIAL: Final = 64 << 20
+"""Bytes that all connections of a listener together may keep until the rest of a WebSocket message has come; whoever
+begins one more is cut. Devices send theirs in one go, so few are ever under way."""
+
 
 class StreamShell(Shell):
-    """An endpoint of a stream protocol."""
+    """An endpoint of a stream protocol.
+
+    Args:
+        protocol: the sans-IO core.
+        name: the endpoint's name.
+        host: address to bind.
+        port: port to bind; 0: any.
+        limits: what it may hold.
+        settings: what connections come by; plain TCP, unless given.
+    """
 
     _server: asyncio.Server | None = None
     _task: asyncio.Task[None] | None = None
 
+    def __init__(
+        self,
+        protocol: Protocol,
+        name: str,
+        host: str,
+        port: int,
+        limits: Limits | None = None,
+        settings: StreamSettings | None = None,
+    ) -> None:
+        super().__init__(protocol, name, host, port, limits)
+        self.settings = settings or StreamSettings()
+        self._entrance = Entrance(self.settings, protocol)
+        self._greeting: set[Connection] = set()  # their handshakes are not over
+        self._partial = 0  # bytes that their layers keep
+
+    @property
+    def url(self) -> str:  # type: ignore[override]
+        """As `Shell` has it, with the scheme that says what connections come by."""
+        return super().url.replace(self.protocol, self._entrance.scheme, 1)
+
     async def open(self) -> None:
-        """Bind the port."""
+        """Read the certificates, bind the port."""
         self._loop = asyncio.get_running_loop()
+        self._entrance.open()
         self._sock = bind(socket.SOCK_STREAM, self.url, self.host, self.port)
         self._sock.listen(BACKLOG)  # only now is a taken port an error; who connects waits for `serve`
         self.port = local_address(self._sock)[1]
         self._numbers = itertools.count(1)
-        self._by_path: dict[int, _Connection] = {}
-        self._current: dict[Session, _Connection] = {}
+        self._by_path: dict[int, Connection] = {}
+        self._current: dict[Session, Connection] = {}
         self._by_address: Counter[str] = Counter()
 
     def serve(self, on_event: OnEvent) -> None:
@@ -40,7 +77,10 @@ class StreamShell(Shell):
         self._task = self._loop.create_task(self._start())
 
     async def _start(self) -> None:
-        self._server = await self._loop.create_server(lambda: _Connection(self), sock=self._sock, backlog=BACKLOG)
+        self._server = await self._loop.create_server(self._accept, sock=self._sock, backlog=BACKLOG)
+
+    def _accept(self) -> Connection:
+        return Connection(self, self._entrance.stack(self._loop.time()))
 
     def drain(self) -> None:
         """No new connections; devices that are there are told as the protocol can."""
@@ -50,27 +90,53 @@ class StreamShell(Shell):
 
     # --- In ---------------------------------------------------------------------------------------------------
 
-    def connected(self, connection: "_Connection") -> None:
+    def connected(self, connection: Connection) -> None:
         """A device connected."""
-        host, now = connection.peer[0], self._loop.time()
-        counters = self.core.counters
-        if len(self._live) >= self.limits.sessions and not self._evict(now):
+        host, counters = connection.peer[0], self.core.counters
+        if not self._room():
             counters["sessions_full"] += 1
         elif self._by_address[host] >= self.limits.connections_per_address:
             counters["address_full"] += 1
+        elif len(self._greeting) >= self.settings.handshakes:
+            counters["handshakes_full"] += 1
         else:
             number = next(self._numbers)
             connection.path = Path(connection.peer, connection.local, number, False, True)
             self._by_address[host] += 1
             self._by_path[number] = connection
-            session = self.core.open(connection.path, connection.path, now)
-            self._adopt(session)
-            self._join(connection, session)
-            self._service(session, now)
+            if connection.ready:
+                self._begin(connection)
+            else:
+                self._greeting.add(connection)
             return
         connection.transport.abort()
 
-    def received(self, connection: "_Connection", data: bytes) -> None:
+    def _room(self) -> bool:
+        return len(self._live) < self.limits.sessions or self._evict(self._loop.time())
+
+    def greeted(self, connection: Connection) -> None:
+        """Its handshakes are over."""
+        self._greeting.discard(connection)
+        if self._room():
+            self._begin(connection)
+        else:
+            self.core.counters["sessions_full"] += 1
+            connection.close()
+
+    def _begin(self, connection: Connection) -> None:
+        now = self._loop.time()
+        session = self.core.open(connection.path, connection.path, now)
+        self._adopt(session)
+        self._join(connection, session)
+        self._service(session, now)
+
+    def keep(self, connection: Connection, partial: int) -> bool:
+        """Note how many bytes its layers keep; False: all of them together are too many."""
+        self._partial += partial - connection.partial
+        connection.partial = partial
+        return self._partial <= MAX_PARTIAL or not partial
+
+    def received(self, connection: Connection, data: bytes) -> None:
         """Bytes came."""
         session = connection.session
         if session is not None:
@@ -79,9 +145,11 @@ class StreamShell(Shell):
             session.receive(data, connection.path, now)
             self._service(session, now)
 
-    def disconnected(self, connection: "_Connection") -> None:
+    def disconnected(self, connection: Connection) -> None:
         """A connection is gone: closed by the device, reset, or by us."""
         session, connection.session = connection.session, None
+        self._greeting.discard(connection)
+        self.keep(connection, 0)
         if self._by_path.pop(connection.path.socket, None) is None:
             return  # it was refused
         host = connection.peer[0]
@@ -96,7 +164,7 @@ class StreamShell(Shell):
         session.eof(connection.path, now)
         self._service(session, now)
 
-    def _join(self, connection: "_Connection", session: Session) -> None:
+    def _join(self, connection: Connection, session: Session) -> None:
         connection.session = session
         self._current[session] = connection
 
@@ -121,7 +189,7 @@ class StreamShell(Shell):
         connection = self._current.pop(session, None)
         if connection is not None and connection.session is session:
             connection.session = None
-            connection.transport.close()
+            connection.close()
         super()._forget(session)
 
     # --- Out --------------------------------------------------------------------------------------------------
@@ -132,11 +200,11 @@ class StreamShell(Shell):
             return
         if data is None:
             connection.session = None  # what it still sends is nobody's
-            connection.transport.close()
+            connection.close()
         else:
-            connection.transport.write(data)
+            connection.write(data)
 
-    def too_slow(self, connection: "_Connection") -> None:
+    def too_slow(self, connection: Connection) -> None:
         """A device does not read what it is sent: the connection ends, the session keeps what it must."""
         self.core.counters["slow_reader"] += 1
         connection.transport.abort()
@@ -147,45 +215,6 @@ class StreamShell(Shell):
         if self._server is not None:
             self._server.close()
         for connection in list(self._by_path.values()):
-            connection.transport.close()
+            connection.close()
         await asyncio.sleep(0)
         self._sock.close()
-
-
-class _Connection(asyncio.Protocol):
-    """Joins one TCP connection to the shell."""
-
-    transport: asyncio.Transport
-    path: Path = Path(())
-
-    def __init__(self, shell: StreamShell) -> None:
-        self._shell = shell
-        self.session: Session | None = None
-        self.paused = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by type
-        self.peer = transport.get_extra_info("peername") or ("", 0)
-        self.local = transport.get_extra_info("sockname") or ()  # the listener's own may be a wildcard
-        self.transport.set_write_buffer_limits(high=self._shell.limits.write_buffer)
-        self._shell.connected(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._shell.received(self, data)
-
-    def eof_received(self) -> None:
-        """The device has said all: the transport closes, `connection_lost` follows."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._shell.disconnected(self)
-
-    def pause_writing(self) -> None:
-        self._shell.too_slow(self)
-
-    def pause(self, paused: bool) -> None:
-        """Stop or go on reading."""
-        self.paused = paused
-        if paused:
-            self.transport.pause_reading()
-        else:
-            self.transport.resume_reading()

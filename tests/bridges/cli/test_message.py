@@ -14,7 +14,18 @@ from thinbridge.errors import SettingsError
             "URL: http://host/: write it as coap://host/path?query, mqtt://host/topic or udp://host:port",
         ),
         (Message("coaps://host/a"), "URL: coaps://host/a: DTLS is not there yet; use coap"),
-        (Message("MQTTS://host/a"), "URL: MQTTS://host/a: TLS is not there yet; use mqtt"),
+        (
+            Message("mqtts://host/a", ca="/nowhere"),
+            "--ca: /nowhere: give a PEM file of certificates: No such file or directory",
+        ),
+        (
+            Message("mqtts://host/a", certificate="/nowhere"),
+            "--cert: /nowhere: give the PEM files of a certificate and of its key: No such file or directory",
+        ),
+        (
+            Message("coap+tcp://host/a"),
+            "URL: coap+tcp://host/a: write it as coap://host/path?query, mqtt://host/topic or udp://host:port",
+        ),
         (Message("coap://"), "URL: coap://: write it as coap://host/path?query, mqtt://host/topic or udp://host:port"),
         (
             Message("coap://host:port"),

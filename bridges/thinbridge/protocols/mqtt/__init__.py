@@ -26,7 +26,17 @@ from typing import ClassVar, NamedTuple
 
 from thinbridge import contract
 from thinbridge.errors import DecodeError, SettingsError
-from thinbridge.protocols.base import Decision, Entropy, EventType, Outbound, Path, Protocol, Session, Transport
+from thinbridge.protocols.base import (
+    Carriers,
+    Decision,
+    Entropy,
+    EventType,
+    Outbound,
+    Path,
+    Protocol,
+    Session,
+    Transport,
+)
 from thinbridge.protocols.mqtt import message, reasons, templates, topics
 from thinbridge.protocols.mqtt.connect import Connect
 from thinbridge.protocols.mqtt.flaps import Flaps
@@ -150,6 +160,13 @@ class MQTT(Protocol):
     name: ClassVar[str] = "mqtt"
     transport = Transport.STREAM
     port = 1883
+    carriers = Carriers(
+        # MQTT-6.0.0 names no ports: 80 and 443 are WebSocket's, and root's; 8083 and 8084 are what EMQX made usual
+        schemes={"mqtts": ("tls", 8883), "mqtt+ws": ("ws", 8083), "mqtt+wss": ("wss", 8084)},
+        alpn=("mqtt",),
+        subprotocols=("mqtt", "mqttv3.1"),  # MQTT-6.0.0-4; the second was usual before 3.1.1 had a name
+        path="/mqtt",
+    )
     event_types = (
         EventType(contract.MQTT_MESSAGE, "a message that a device published", contract.MQTT_ATTRIBUTES),
         EventType(contract.MQTT_WILL, "the will of a device that was lost", contract.MQTT_ATTRIBUTES),
