@@ -1,4 +1,4 @@
-"""A CoAP device over UDP (RFC 7252): one request, and its response, piggybacked or separate.
+"""A CoAP device over UDP (RFC 7252): one request, and its response, piggybacked or separate, in blocks or whole.
 
 A 4.01 that carries an Echo is answered by the same request with that Echo (RFC 9175 §2.3): how a bridge makes sure that
 the device is where it says. Used by `thinbridge send`, the kit and tests.
@@ -10,8 +10,10 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from thinbridge.device.base import Exchange, Result
+from thinbridge.device.transfer import Broken, Transfer
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Entropy
+from thinbridge.protocols.coap.blockwise import LARGEST, exponent
 from thinbridge.protocols.coap.codec import Message, OptionValue, decode, empty, encode, from_uint, uint
 from thinbridge.protocols.coap.codes import (
     EMPTY,
@@ -27,6 +29,7 @@ from thinbridge.protocols.coap.outgoing import Outgoing, Transmission
 TOKEN_LENGTH: Final = 4
 """Bytes: 32 random bits to guess, as RFC 7252 §5.3.1 asks for without DTLS."""
 RESPONSE_CLASSES: Final = (2, 4, 5)
+BLOCK_SIZES: Final = tuple(16 << szx for szx in range(LARGEST + 1))
 
 _NUMBERS: Final = {name.upper(): number for number, name in METHODS.items()}
 
@@ -42,9 +45,10 @@ class Request(Exchange):
         content_type: media type of the payload.
         confirmable: False: a NON, sent once; nothing ends the wait for its response but the caller.
         options: further options.
+        block_size: bytes of a block, 16 to 1024, a power of two; the response's too. None: 1024, or less if asked.
 
     Raises:
-        ValueError: CoAP has no such method, or no number for the media type.
+        ValueError: CoAP has no such method, no number for the media type, or no such block.
     """
 
     def __init__(
@@ -57,29 +61,38 @@ class Request(Exchange):
         content_type: str | None = None,
         confirmable: bool = True,
         options: Iterable[OptionValue] = (),
+        block_size: int | None = None,
     ) -> None:
         if method.upper() not in _NUMBERS:
             raise ValueError(f"CoAP has no method {method}")
         self._code = _NUMBERS[method.upper()]
-        self._options = [*_target(target), *_content_format(content_type), *options]
-        self._data = data
+        if block_size is not None and block_size not in BLOCK_SIZES:
+            raise ValueError(f"CoAP has no blocks of {block_size} bytes")
+        self._transfer = Transfer(
+            self._code,
+            [*_target(target), *_content_format(content_type), *options],
+            data,
+            LARGEST if block_size is None else exponent(block_size),
+            early=block_size is not None,
+        )
         self._type = Type.CON if confirmable else Type.NON
         self._entropy = entropy
         self._outgoing = Outgoing(entropy, Counter(), nstart=1)
         self._mid = 0
         self._token = b""
-        self._proven = False
+        self._proven = False  # by the message that is on its way
         self._out: list[bytes] = []
 
     def start(self, now: float) -> None:
         """Send it."""
-        self._send(now, self._options)
+        self._send(now)
 
-    def _send(self, now: float, options: list[OptionValue]) -> None:
+    def _send(self, now: float, *more: OptionValue) -> None:
         self._mid = self._outgoing.next_mid()
         self._token = self._entropy(TOKEN_LENGTH)
-        options = sorted(options, key=lambda option: option[0])  # stable: a path keeps its order
-        data = encode(Message(self._type, self._code, self._mid, self._token, options, self._data))
+        options, payload = self._transfer.request()
+        options = sorted([*options, *more], key=lambda option: option[0])  # stable: a path keeps its order
+        data = encode(Message(self._type, self._code, self._mid, self._token, options, payload))
         self._out += self._outgoing.send(Transmission(self._mid, data), now) if self._type == Type.CON else [data]
 
     def receive(self, data: bytes, now: float) -> None:
@@ -114,11 +127,19 @@ class Request(Exchange):
         echo = message.get(Option.ECHO)
         if message.code == UNAUTHORIZED and echo is not None and not self._proven:
             self._proven = True
-            self._send(now, [*self._options, (Option.ECHO, echo)])
+            self._send(now, (Option.ECHO, echo))
+            return
+        self._proven = False
+        try:
+            if self._transfer.response(message):
+                self._send(now)
+                return
+        except Broken as broken:
+            self.result = Result(False, f"{dotted(message.code)}, {broken}")
             return
         number = message.get(Option.CONTENT_FORMAT)
         content_type = None if number is None else MEDIA_TYPES.get(from_uint(number))
-        self.result = Result(message.code >> 5 == 2, dotted(message.code), content_type, message.payload)
+        self.result = Result(message.code >> 5 == 2, dotted(message.code), content_type, bytes(self._transfer.body))
 
     def data_to_send(self) -> list[bytes]:
         """Datagrams."""
