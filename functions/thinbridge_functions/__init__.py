@@ -11,7 +11,7 @@ Served by functions-framework (`functions-framework --target greet`), tested wit
 
 from thinbridge_functions.answers import BadData, Reply, later, reject, retry
 from thinbridge_functions.event import Event
-from thinbridge_functions.pushing import Pushed, push
+from thinbridge_functions.pushing import Pushed, publish, push
 from thinbridge_functions.serving import handler
 
-__all__ = ["BadData", "Event", "Pushed", "Reply", "handler", "later", "push", "reject", "retry"]
+__all__ = ["BadData", "Event", "Pushed", "Reply", "handler", "later", "publish", "push", "reject", "retry"]

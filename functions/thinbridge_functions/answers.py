@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 TEXT: Final = "text/plain;charset=utf-8"
 JSON: Final = "application/json"
@@ -118,8 +118,11 @@ class Reply:
     """Seconds for which the answer is fresh."""
     coap_etag: bytes | None = field(default=None, kw_only=True)
     """Entity-tag, 1 to 8 bytes; travels as hex."""
-    coap_observe: bool | None = field(default=None, kw_only=True)
-    """True grants the observation that was asked for."""
+    coap_observe: bool | Literal["refresh"] | None = field(default=None, kw_only=True)
+    """Grants the observation that was asked for. True: you tell what is new, by `push` or `publish`; "refresh": the
+    bridge asks again when `coap_max_age` ends."""
+    coap_confirmable: bool | None = field(default=None, kw_only=True)
+    """Whether an observer has to acknowledge this; None: as it asked for."""
     content_range: str | None = field(default=None, kw_only=True)
     """What `data` is of the whole, where `coaprange` asks for a part: `bytes 0-1023/5242880`; with the whole's ETag."""
     mqtt_topic: str | None = field(default=None, kw_only=True)
@@ -144,6 +147,8 @@ class Reply:
             )
         if self.mqtt_topic is not None:
             check_topic(self.mqtt_topic, "Reply(mqtt_topic")
+        if self.coap_observe not in (None, True, False, "refresh"):
+            raise ValueError(f'Reply(coap_observe={self.coap_observe!a}): must be True, False or "refresh"')
         if self.mqtt_qos not in (None, 0, 1, 2):
             raise ValueError(f"Reply(mqtt_qos={self.mqtt_qos}): must be 0, 1 or 2")
         self.attributes()
@@ -158,6 +163,7 @@ class Reply:
             "coapmaxage": self.coap_max_age,
             "coapetag": None if self.coap_etag is None else self.coap_etag.hex(),
             "coapobserve": self.coap_observe,
+            "coapconfirmable": self.coap_confirmable,
             "contentrange": self.content_range,
             "mqtttopic": self.mqtt_topic,
             "mqttqos": self.mqtt_qos,

@@ -1,9 +1,13 @@
-"""`push`: answer later, or unasked, by an event's `replyto`. Blocks; in async code use `asyncio.to_thread(push, …)`."""
+"""`push`: answer later, or unasked, by an event's `replyto`; `publish`: tell all who observe a subject.
+
+Both block; in async code use `asyncio.to_thread(push, …)`.
+"""
 
 import http.client
+import json
 from enum import Enum
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from thinbridge_functions.answers import Data, Reply
 from thinbridge_functions.codec import encode
@@ -56,7 +60,7 @@ def push(to: Event | str, answer: Data | Reply, *, timeout: float = 10.0) -> Pus
         ValueError: the event has no `replyto`, or it is no http(s) URL.
     """
     event, replyto = (to, to.replyto) if isinstance(to, Event) else (None, to)
-    connection, path = _connection(replyto or "", timeout)
+    connection, path = _connection("push", replyto or "", timeout)
     headers, body = encode(*reply_event(event, answer, SOURCE))
     try:
         connection.request("POST", path, body, dict(headers))
@@ -67,10 +71,48 @@ def push(to: Event | str, answer: Data | Reply, *, timeout: float = 10.0) -> Pus
         connection.close()
 
 
-def _connection(replyto: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
+def publish(
+    to: Event | str, subject: str, answer: Data | Reply, *, token: str | None = None, timeout: float = 10.0
+) -> int:
+    """Send a new state to every device that observes a subject at one bridge (CoAP Observe).
+
+    Args:
+        to: an event, for the pod that it came from; or the inbox of any, such as `http://10.0.0.7:8090`.
+        subject: as events have it.
+        answer: data, or a `Reply`; one with a `coap_code` of 4.xx or 5.xx ends what is observed.
+        token: what `http.token_file` of the bridge holds.
+        timeout: seconds to connect, and to wait for the answer.
+
+    Returns:
+        How many devices observe it there. The states are on their way; nobody waits for what becomes of each.
+
+    Raises:
+        OSError: it was not published: nobody answers, the token is wrong (`PermissionError`), or the bridge says no.
+        ValueError: the event has no `replyto`, or what was given is no http(s) URL.
+    """
+    event, base = (to, to.replyto) if isinstance(to, Event) else (None, to)
+    connection, _ = _connection("publish", base or "", timeout)
+    headers, body = encode(*reply_event(event, answer, SOURCE))
+    fields = dict(headers) | ({} if token is None else {"authorization": f"Bearer {token}"})
+    try:
+        connection.request("POST", f"/observe/{quote(subject)}", body, fields)
+        response = connection.getresponse()
+        text = response.read(1024).decode("utf-8", "replace").strip()
+    except http.client.HTTPException as error:
+        raise OSError(f"publish: the bridge's answer is no HTTP: {error!r}") from error
+    finally:
+        connection.close()
+    if response.status in (401, 403):
+        raise PermissionError(f"publish: {response.status} {text}")
+    if response.status != 200:
+        raise OSError(f"publish: {response.status} {text}")
+    return int(json.loads(text)["observers"])
+
+
+def _connection(caller: str, to: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
     """Straight to the bridge: `http.client` follows no redirect, asks no proxy and opens no file."""
-    url = urlsplit(replyto)
+    url = urlsplit(to)
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError("push: no http(s) URL to send to; only events of a bridge have a replyto")
+        raise ValueError(f"{caller}: no http(s) URL to send to; only events of a bridge have a replyto")
     connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     return connect(url.hostname, url.port, timeout=timeout), url.path

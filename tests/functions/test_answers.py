@@ -42,6 +42,12 @@ def test_a_reply_has_a_topic_that_one_can_publish_to(topic: str) -> None:
 def test_a_reply_has_a_qos_that_the_bridge_has(qos: int) -> None:
     with pytest.raises(ValueError, match=r"^Reply\(mqtt_qos=-?\d\): must be 0, 1 or 2$"):
         Reply(mqtt_qos=qos)
+    with pytest.raises(ValueError, match=r"^Reply\(coap_observe='no'\): must be True, False or \"refresh\"$"):
+        Reply(coap_observe="no")  # type: ignore[arg-type]
+    assert Reply(coap_observe="refresh", coap_confirmable=False).attributes() == {
+        "coapobserve": "refresh",
+        "coapconfirmable": "false",
+    }
     assert Reply(mqtt_qos=0).attributes() == {"mqttqos": "0"}
 
 

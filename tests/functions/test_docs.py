@@ -31,7 +31,7 @@ def run(folder: Path, *command: str) -> None:
 
 def test_every_snippet_is_a_file() -> None:
     names = [name for name, _ in BLOCKS]
-    assert names == ["main.py", "steering.py", "firmware.py", "later.py", "test_main.py", "plain.py"]
+    assert names == ["main.py", "steering.py", "firmware.py", "later.py", "observed.py", "test_main.py", "plain.py"]
     assert len(names) == PAGE.read_text().count("```python")
 
 
@@ -77,6 +77,22 @@ def test_later(files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert capsys.readouterr().out == "Pushed.DELIVERED\n"
     assert push.__kwdefaults__ == {"timeout": 10.0}
     assert {"GONE", "REFUSED", "BUSY"} <= set(Pushed.__members__)
+
+
+def test_observed(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = module_of(files / "observed.py")
+    told: list[Any] = []
+
+    def tell(*arguments: Any) -> int:
+        told.append(arguments[1:])
+        return 2
+
+    monkeypatch.setattr(module, "publish", tell)
+    assert call(module.room, coap("GET", "rooms/7", coapobserve="register")).status == 404
+    assert call(module.room, coap("PUT", "rooms/7", "21")).text() == "2 observers"
+    assert told == [("rooms/7", "21")]
+    result = call(module.room, coap("GET", "rooms/7", coapobserve="register"))
+    assert (result.text(), result.attributes["coapobserve"], result.attributes["coapmaxage"]) == ("21", "true", "300")
 
 
 @pytest.mark.peer("curl")

@@ -39,7 +39,7 @@ def apps(request: pytest.FixtureRequest) -> Iterator[dict[str, App]]:
 
 
 def test_every_example_can_be_deployed() -> None:
-    assert NAMES == ["answer_later", "echo", "plain_http", "slow_start", "thermostat"]
+    assert NAMES == ["answer_later", "echo", "observe_clock", "plain_http", "slow_start", "thermostat"]
     parts = {"main.py", "requirements.txt", "service.yaml", "README.md"}
     for name in NAMES:
         assert {path.name for path in (EXAMPLES / name).iterdir()} >= parts
@@ -117,6 +117,16 @@ def test_answer_later(monkeypatch: pytest.MonkeyPatch, outcome: Pushed, status: 
     outcomes = {b"hi": outcome}
     monkeypatch.setattr(main, "push", lambda event, answer: outcomes[event.data] if answer == {"seen": 2} else None)
     assert call(main.answer_later, mqtt("a/b", b"hi")).status == status
+
+
+def test_observe_clock(apps: dict[str, App], monkeypatch: pytest.MonkeyPatch) -> None:
+    status, reply, _ = apps["observe_clock"].post(coap("GET", "clock", coapobserve="register"))
+    assert reply is not None
+    assert (status, reply["coapobserve"], reply["coapmaxage"], reply.text()[2::3]) == (200, "refresh", "5", "::\n")
+    main = module_of(EXAMPLES / "observe_clock" / "main.py")
+    monkeypatch.setattr(main, "publish", lambda event, *what, token: [what, ("clock", "tea\n")].count(what))
+    assert call(main.observe_clock, coap("POST", "clock", b"tea")).json() == {"told": 2}
+    assert call(main.observe_clock, coap("POST", "clock")).status == 400
 
 
 def test_plain_http(apps: dict[str, App]) -> None:

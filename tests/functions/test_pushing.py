@@ -1,4 +1,4 @@
-"""`push`: what goes to a bridge's inbox, and what comes of it."""
+"""`push` and `publish`: what goes to a bridge's inbox, and what comes of it."""
 
 import socket
 import time
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from thinbridge.protocols.base import PushResult
-from thinbridge_functions import Event, Pushed, Reply, push
+from thinbridge_functions import Event, Pushed, Reply, publish, push
 from thinbridge_functions.codec import decode
 from thinbridge_functions.testing import coap
 
@@ -21,6 +21,8 @@ class Inbox(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
         self.status = 200
+        self.body = b""
+        self.authorization: str | None = None
         self.posted: list[tuple[str, Event]] = []
         self.url = f"http://127.0.0.1:{self.server_port}/r/token/7"
 
@@ -30,10 +32,12 @@ class _Request(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.authorization = self.headers["authorization"]
         self.server.posted.append((self.path, Event(*decode(self.headers.items(), body))))
         if self.server.status:
             self.send_response(self.server.status)
             self.end_headers()
+            self.wfile.write(self.server.body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""
@@ -104,3 +108,39 @@ def test_silence_ends_with_the_timeout() -> None:
 def test_what_is_no_address(to: str | Event) -> None:
     with pytest.raises(ValueError, match=r"URL|Port"):
         push(to, b"x")
+
+
+def test_a_subject_is_published_to_where_the_event_came_from(inbox: Inbox) -> None:
+    inbox.body = b'{"observers": 12}\n'
+    event = coap("PUT", "rooms/7", replyto=inbox.url)
+    assert publish(event, "rooms/größe?", {"t": 21}, token="s3cret") == 12
+    ((path, new),) = inbox.posted
+    assert path == "/observe/rooms/gr%C3%B6%C3%9Fe%3F"
+    assert inbox.authorization == "Bearer s3cret"
+    assert (new.json(), new["causationid"]) == ({"t": 21}, event.id)
+
+
+def test_a_subject_is_published_to_a_pod_that_was_named(inbox: Inbox) -> None:
+    inbox.body = b'{"observers": 0}'
+    assert publish(inbox.url.partition("/r/")[0], "", Reply(coap_code="4.04")) == 0
+    ((path, gone),) = inbox.posted
+    assert (path, gone["coapcode"], inbox.authorization) == ("/observe/", "4.04", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text"),
+    [(401, PermissionError, "401 no"), (503, OSError, "503 no"), (0, OSError, "no HTTP"), (302, OSError, "302 no")],
+)
+def test_what_was_not_published_is_an_error(inbox: Inbox, status: int, error: type[OSError], text: str) -> None:
+    inbox.status, inbox.body = status, b"no"
+    with pytest.raises(error, match=rf"^publish: .*{text}"):
+        publish(inbox.url, "a", b"x", timeout=20.0)
+
+
+def test_nobody_to_publish_to() -> None:
+    with pytest.raises(ValueError, match=r"^publish: no http"):
+        publish(coap("GET", "a", replyto=""), "a", b"x")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        with pytest.raises(ConnectionError):
+            publish(f"http://127.0.0.1:{nobody.getsockname()[1]}", "a", b"x")
