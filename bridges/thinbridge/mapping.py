@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from thinbridge import contract
 from thinbridge.delivery import Answer, Verdict
 from thinbridge.events import Event, Shared
-from thinbridge.protocols.base import Entropy, Inbound, Outbound, Outcome, Reply
+from thinbridge.protocols.base import NO_ATTRIBUTES, Entropy, Inbound, Outbound, Outcome, Reply
 from thinbridge.routes import Mode, Route
 from thinbridge.sessions import Entry, session_attributes
 
@@ -169,7 +169,8 @@ def _to_reply(answer: Answer, mode: Mode) -> Reply:
         return Reply(outcome, answer.status, content_type, answer.body, attributes)
     attributes.update(_extensions(answer.event.attributes))
     content_type = answer.event.attributes.get("datacontenttype")
-    return Reply(outcome, answer.status, content_type, answer.event.data, attributes, is_event=True)
+    event = answer.event
+    return Reply(outcome, answer.status, content_type, event.data, attributes, is_event=True, event=event.attributes)
 
 
 def says_nothing(reply: Reply) -> bool:
@@ -182,7 +183,9 @@ def says_nothing(reply: Reply) -> bool:
 def answer_by_replyto(outbound: Outbound, route: Route) -> Reply:
     """The reply that a POST to `replyto` is for an exchange that is open."""
     attributes = {**route.reply, **outbound.attributes} if route.reply else outbound.attributes
-    return Reply(Outcome.ACCEPTED, 200, outbound.content_type, outbound.data, attributes, is_event=outbound.is_event)
+    event = outbound.attributes if outbound.is_event else NO_ATTRIBUTES
+    content_type, data, is_event = outbound.content_type, outbound.data, outbound.is_event
+    return Reply(Outcome.ACCEPTED, 200, content_type, data, attributes, is_event=is_event, event=event)
 
 
 def _extensions(attributes: dict[str, str]) -> dict[str, str]:

@@ -169,12 +169,16 @@ def test_a_devices_own_event_keeps_its_words_but_not_ours() -> None:
                 event=Event({"id": "1", "type": "r", "coapcode": "2.05", "datacontenttype": "a/b"}, b"x"),
             ),
             Mode.REQUEST,
-            Reply(Outcome.ACCEPTED, 200, "a/b", b"x", {"coapcode": "2.05"}, is_event=True),
+            Reply(
+                *(Outcome.ACCEPTED, 200, "a/b", b"x", {"coapcode": "2.05"}),
+                is_event=True,
+                event={"id": "1", "type": "r", "coapcode": "2.05", "datacontenttype": "a/b"},
+            ),
         ),
         (
             Answer(Verdict.REFUSED, 404, event=Event({"id": "1"}, b"")),
             Mode.REQUEST,
-            Reply(Outcome.REFUSED, 404, None, b"", {}, is_event=True),
+            Reply(Outcome.REFUSED, 404, None, b"", {}, is_event=True, event={"id": "1"}),
         ),
     ],
 )
@@ -217,9 +221,9 @@ def test_where_the_answer_may_still_come_by_replyto(reply: Reply, nothing: bool)
 
 def test_a_post_to_replyto_is_the_answer() -> None:
     outbound = Outbound("text/plain", b"hi", {"coapcode": "2.05"}, is_event=True)
-    assert answer_by_replyto(outbound, Route()) == Reply(
-        Outcome.ACCEPTED, 200, "text/plain", b"hi", {"coapcode": "2.05"}, is_event=True
-    )
+    reply = Reply(Outcome.ACCEPTED, 200, "text/plain", b"hi", {"coapcode": "2.05"}, is_event=True)
+    assert answer_by_replyto(outbound, Route()) == reply._replace(event={"coapcode": "2.05"})
+    assert not answer_by_replyto(Outbound("text/plain", b"hi"), Route()).event
 
 
 STEERS = Route(reply={"coapobserve": "true", "coapmaxage": "60"})

@@ -256,6 +256,8 @@ class Reply(NamedTuple):
     """It came as a CloudEvent: it may steer. A bare body answers only who asked."""
     retry_after: float | None = None
     """Seconds after which it is worth another try; None: the protocol's default."""
+    event: Mapping[str, str] = NO_ATTRIBUTES
+    """All attributes of a reply event, `id` and `source` among them: for a device that is sent the event itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def test_a_datagram_is_a_message_and_the_body_a_datagram_back() -> None:
 def test_an_ipv6_peer_is_written_as_urls_have_it() -> None:
     path = LOOPBACK._replace(peer=("fe80::1", 9000, 0, 2))
     session = make(path)
-    assert session.peer == received(session, b"x", path).attributes[contract.PEER] == "[fe80::1]:9000"
+    assert session.peer == received(session, b"x", path).attributes[contract.PEER] == "[fe80::1%2]:9000"
 
 
 def test_the_reply_goes_where_the_session_was_heard_last() -> None:

@@ -8,6 +8,7 @@
     blockwise.py         one block of a body (RFC 7959)
     uploads.py           bodies of requests, until they are complete
     representations.py   responses in blocks, kept while devices fetch them
+    cloudevents.py       a CloudEvent that a device sends itself
     discovery.py         what there is: /.well-known/core (RFC 6690)
     memory.py            what is remembered, so that a repeat is not delivered again
     outgoing.py          CONs until they are acknowledged
@@ -58,6 +59,10 @@ __all__ = ["CoAP", "CoAPSession", "CoAPSettings"]
 CHALLENGED = 4096
 """How many challenged requests are known again, of all strangers together: a copy that the network held back is rare,
 and comes within seconds."""
+
+
+MAY_BE_0 = ("rate", "event_format")
+"""Settings of which 0 means that there is none."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,9 @@ class CoAPSettings:
     """Seconds between two askings of the function for one observation, at least: each may start a pod, whatever the
     Max-Age of the last answer says."""
 
+    event_format: int = 65001
+    """The Content-Format that stands for `application/cloudevents+json`: IANA has none for it, so one of those for
+    experiments (RFC 7252 §12.3), which can't be anybody's by registration. 0: none does."""
     groups: tuple[str, ...] = ()
     """Multicast groups to hear, such as All CoAP Nodes: `224.0.1.187`, `ff02::fd`, `ff05::fd` (RFC 7252 §12.8), on all
     interfaces, or one, as `ff02::fd%eth0`. None, since one forged request has every member answer."""
@@ -144,8 +152,10 @@ class CoAPSettings:
             value = getattr(self, field.name)
             if isinstance(value, str | tuple):  # of no number
                 continue
-            if value < 0 or (value == 0 and field.default and field.name != "rate"):
+            if value < 0 or (value == 0 and field.default and field.name not in MAY_BE_0):
                 raise SettingsError(field.name, value, "a number above 0")
+        if self.event_format > 65535:
+            raise SettingsError("event_format", self.event_format, "a Content-Format, up to 65535, or 0")
         if self.max_payload < 16:
             raise SettingsError("max_payload", self.max_payload, "16 or more: the smallest block (RFC 7959 §2.2)")
         for group in self.groups:

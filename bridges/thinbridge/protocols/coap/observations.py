@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from thinbridge import contract
-from thinbridge.protocols.base import Event, Inbound, Outbound, Outcome, PushResult, Reply
+from thinbridge.protocols.base import NO_ATTRIBUTES, Event, Inbound, Outbound, Outcome, PushResult, Reply
 from thinbridge.protocols.coap.codec import Message, compose
 from thinbridge.protocols.coap.codes import NOT_ACCEPTABLE, Type
 from thinbridge.protocols.coap.notifier import Notifier
@@ -260,8 +260,10 @@ class Observations:
 
 def as_reply(outbound: Outbound) -> Reply:
     """What was posted, as the answer that a GET would get now."""
+    attributes, is_event = outbound.attributes, outbound.is_event
+    event = attributes if is_event else NO_ATTRIBUTES
     return Reply(
-        Outcome.ACCEPTED, 200, outbound.content_type, outbound.data, outbound.attributes, is_event=outbound.is_event
+        Outcome.ACCEPTED, 200, outbound.content_type, outbound.data, attributes, is_event=is_event, event=event
     )
 
 

@@ -5,16 +5,19 @@
 
 from collections.abc import Sequence
 from copy import copy
+from enum import Enum
 from functools import lru_cache
 from typing import Final
 from unicodedata import category
 from urllib.parse import quote
 
+from thinbridge.protocols.cloudevents import JSON
 from thinbridge.protocols.coap.blockwise import RESERVED, Block, parse
 from thinbridge.protocols.coap.codec import Message, OptionValue, from_uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
     BAD_REQUEST,
+    DELETE,
     FETCH,
     GET,
     LENGTHS,
@@ -26,6 +29,10 @@ from thinbridge.protocols.coap.codes import (
 )
 from thinbridge.protocols.coap.content_formats import MEDIA_TYPES
 
+EVENT: Final = b"ce-"
+"""How an argument of the query begins that is an attribute of a CloudEvent (docs/coap-binding.md §3.1)."""
+_MARK: Final = b"ce-specversion="
+
 REGISTER, DEREGISTER = 0, 1
 """What a request's Observe option says (RFC 7641 §2). To the function the end of an observation is a plain GET."""
 
@@ -35,6 +42,13 @@ _QUERY_PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b"&%") | {0x20}
 
 Response = tuple[int, Sequence[OptionValue], bytes]
 """Code, options in order, payload."""
+
+
+class Carries(Enum):
+    """How a request carries a CloudEvent (docs/coap-binding.md §1.3)."""
+
+    STRUCTURED = "structured"
+    BINARY = "binary"
 
 
 class Refused(Exception):
@@ -68,6 +82,7 @@ class Request:
         "attributes",
         "block1",
         "block2",
+        "carries",
         "content_type",
         "etags",
         "method",
@@ -77,6 +92,7 @@ class Request:
         "size1",
         "size2",
         "subject",
+        "wants_event",
     )
 
     def __init__(self, method: int, options: Sequence[OptionValue], attributes: dict[str, str]) -> None:
@@ -87,6 +103,10 @@ class Request:
         self.content_type: str | None = None
         self.accept: int | None = None
         """The only Content-Format that the device takes (RFC 7252 §5.10.4); None: any."""
+        self.carries: Carries | None = None
+        """How it carries a CloudEvent of the device's own, if it does."""
+        self.wants_event = False
+        """What it accepts is the Content-Format that stands for a CloudEvent."""
         self.etags: list[bytes] = []
         """The request's ETags: one of them in the answer makes it 2.03 (RFC 7252 §5.10.6.2)."""
         self.no_response = 0
@@ -118,8 +138,13 @@ class Request:
         return plain
 
 
-def read(message: Message, peer: str) -> Request:
+def read(message: Message, peer: str, events: int = 0) -> Request:
     """Read a request's options.
+
+    Args:
+        message: the request.
+        peer: the device's address as text.
+        events: the Content-Format that stands for a CloudEvent; 0: none does.
 
     Raises:
         Refused: unknown method, unknown critical option, or what is not supported.
@@ -130,7 +155,7 @@ def read(message: Message, peer: str) -> Request:
     attributes = {"coapmethod": method, "peer": peer}
     request = Request(message.code, message.options, attributes)
     path: list[str] = []
-    query: list[str] = []
+    query: list[bytes] = []
     previous = -1
     for number, value in message.options:
         if number == Option.URI_PATH and len(value) <= 255:
@@ -140,14 +165,23 @@ def read(message: Message, peer: str) -> Request:
             attributes["coapformat"] = str(content_format)
             request.content_type = MEDIA_TYPES.get(content_format)
         elif number == Option.URI_QUERY and len(value) <= 255:
-            query.append(argument(value))
+            query.append(value)
         else:
             _rare(request, number, value, number == previous)
         previous = number
     if path:
         request.subject = "/".join(path) or None  # CloudEvents §3.1: a subject is not empty
+    if events and request.accept == events:
+        request.wants_event = True
+        attributes["coapaccept"] = JSON
+    if message.code != GET and message.code != DELETE:  # they carry nothing
+        if events and attributes.get("coapformat") == str(events):
+            request.carries = Carries.STRUCTURED
+        elif query and any(value.startswith(_MARK) for value in query):
+            request.carries = Carries.BINARY
+            query = [value for value in query if not value.startswith(EVENT)]
     if query:
-        attributes["coapquery"] = "&".join(query)
+        attributes["coapquery"] = "&".join(map(argument, query))
     return request
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from thinbridge.protocols.base import Outcome, Reply
+from thinbridge.protocols.cloudevents import to_json
 from thinbridge.protocols.coap.codec import OptionValue, uint
 from thinbridge.protocols.coap.codes import (
     BAD_GATEWAY,
@@ -84,6 +85,8 @@ def _content(request: Request, reply: Reply, counters: Counter[str]) -> Response
     elif number == VALID or (number == CONTENT and etag in request.etags):
         number, payload = VALID, b""  # the device has it already
     media_type = _format(reply, counters) if payload else None
+    if request.wants_event and reply.event and number >> 5 == 2 and number != VALID:
+        media_type, payload = request.accept, to_json(reply.event, reply.content_type, payload)
     if payload and request.accept is not None and request.accept != media_type and number >> 5 == 2:
         counters["not_acceptable"] += 1  # RFC 7252 §5.10.4: what the device can't read is no success
         return NOT_ACCEPTABLE, [], _diagnostic(f"it is {reply.content_type or 'of no type'}".encode())

@@ -24,7 +24,7 @@ from thinbridge.protocols.base import (
     Session,
     peer_text,
 )
-from thinbridge.protocols.coap import discovery
+from thinbridge.protocols.coap import cloudevents, discovery
 from thinbridge.protocols.coap.blockwise import Block, exponent, operation
 from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection
 from thinbridge.protocols.coap.codes import BAD_OPTION, CONTINUE, EMPTY, GATEWAY_TIMEOUT, Option, Type
@@ -129,6 +129,7 @@ class CoAPSession(Session):
             request = self._read(message, data, now)
             known_here = request.subject == discovery.PATH and discovery.asked(request, self._protocol.resources)
             body = self._body(message, request, now)
+            event = cloudevents.read(request, body) if request.carries and isinstance(body, bytes) else None
         except Refused as refused:
             reply = self._refuse(message, refused)
             # When a copy of it comes there may be room, and its device was told 5.03; or another body may be open.
@@ -147,7 +148,7 @@ class CoAPSession(Session):
         if known_here:
             self.answer(exchange, discovery.answer(self._protocol.resources, message.all(Option.URI_QUERY)), now)
         else:
-            self._report(message, request, body, data)
+            self._report(message, request, body, data, event)
 
     def _body(self, message: Message, request: Request, now: float) -> bytes | Response:
         """The request's body, if it is all here; else what asks for the rest of it.
@@ -205,22 +206,25 @@ class CoAPSession(Session):
         notifications = 0 if self._observations is None else self._observations.under_way
         return len(self._open) + len(self._outgoing.open) - notifications >= self._settings.open_exchanges
 
-    def _report(self, message: Message, request: Request, body: bytes, data: bytes) -> None:
+    def _report(
+        self, message: Message, request: Request, body: bytes, data: bytes, event: cloudevents.Event | None
+    ) -> None:
         key = self._who + data  # a retransmission is the same, byte for byte (§4.2)
         if request.block1 is not None and request.block1.num:
             key += blake2b(body, digest_size=16).digest()  # the last blocks of two bodies may be the same
-        self._events.append(
-            Inbound(
-                self._exchanges,
-                contract.COAP_REQUEST,
-                request.subject,
-                request.attributes,
-                request.content_type,
-                body,
-                key,
-                LIFETIMES[message.type],
-            )
+        inbound = Inbound(
+            self._exchanges,
+            contract.COAP_REQUEST,
+            request.subject,
+            request.attributes,
+            request.content_type,
+            body,
+            key,
+            LIFETIMES[message.type],
         )
+        if event is not None:  # of the device's own
+            inbound = inbound._replace(content_type=event.content_type, data=event.data, event=event.attributes)
+        self._events.append(inbound)
 
     def _read(self, message: Message, data: bytes, now: float) -> Request:
         """What the request says.
@@ -238,7 +242,7 @@ class CoAPSession(Session):
         asked = message.code, message.options
         if asked == self._asked:  # most devices ask for the same again and again
             return self._reading
-        request = read(message, self.peer)
+        request = read(message, self.peer, settings.event_format)
         if len(data) - len(message.payload) <= READ_ONCE:
             self._asked, self._reading = asked, request
         return request

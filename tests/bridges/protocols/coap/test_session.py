@@ -78,6 +78,15 @@ def test_equal_messages_have_equal_keys_and_others_do_not() -> None:
     assert len(set(keys)) == 7
 
 
+def test_the_same_link_local_address_on_another_link_is_another_device() -> None:
+    keys = []
+    for scope in (2, 3):
+        bench = Bench(DEVICE._replace(peer=("fe80::7", 40000, 0, scope)))
+        bench.send(ask(1))
+        keys.append(bench.inbound.repeat_key)
+    assert keys[0] != keys[1]
+
+
 def test_a_repeat_hears_what_the_first_one_heard() -> None:
     bench = Bench()
     bench.send(ask())

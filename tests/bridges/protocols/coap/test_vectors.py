@@ -1,4 +1,7 @@
-"""`tests/vectors/coap.json`: bytes in → event out, HTTP answer in → bytes out. Another gateway could walk it too."""
+"""`coap.json` and `coap-cloudevents.json` in `tests/vectors/`, which another gateway could walk, too.
+
+Bytes in → event out, HTTP answer in → bytes out.
+"""
 
 import json
 import re
@@ -15,21 +18,27 @@ from thinbridge.protocols.coap import CoAP, CoAPSettings
 from thinbridge.routes import Mode, Route
 from thinbridge.testing import Owner, seeded
 
-FILE = FilePath(__file__).parents[3] / "vectors" / "coap.json"
-CASES: list[dict[str, Any]] = json.loads(FILE.read_text("utf-8"))["cases"]
+VECTORS = FilePath(__file__).parents[3] / "vectors"
+CASES: list[dict[str, Any]] = [
+    case
+    for name in ("coap.json", "coap-cloudevents.json")
+    for case in json.loads((VECTORS / name).read_text("utf-8"))["cases"]
+]
 
 LENGTHS = {"mid": 2, "echo": 6}
 """Bytes of what the gateway chooses itself."""
 
 
-def described(inbound: Inbound) -> dict[str, str]:
-    """A message as the vectors write it: what the protocol says about its event."""
-    event = {"type": inbound.type, **inbound.attributes}
+def described(inbound: Inbound) -> dict[str, Any]:
+    """A message as the vectors write it: what the protocol, and the device itself, says about its event."""
+    event: dict[str, Any] = {"type": inbound.type, **inbound.attributes}
     del event["peer"]
     if inbound.subject is not None:
         event["subject"] = inbound.subject
     if inbound.content_type is not None:
         event["datacontenttype"] = inbound.content_type
+    if inbound.event is not None:
+        event["event"] = inbound.event
     event["data"] = inbound.data.hex()
     return event
 
