@@ -1,9 +1,11 @@
 """MQTT over a terrible network, 500 seeds in virtual time: bytes split, merged and delayed, connections cut anywhere.
 
-Devices keep their Session and send again what was not acknowledged, as real ones do. In the end every QoS 1 message is
-acknowledged, and nothing acknowledged is missing at the sink.
+Devices keep their Session and send again what was not acknowledged, as real ones do: the first at QoS 1, the second at
+QoS 2. In the end every message is acknowledged, and nothing acknowledged is missing at the sink. At QoS 2, while the
+bridge lives, a message is accepted once, and its answer heard once.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -35,6 +37,8 @@ class Publisher:
         self.topic = f"answers/{number}"
         values = {properties.SESSION_EXPIRY: 3600} if version == V5 else {}
         self.client = Client(Connect(f"device-{number}", version, False, 30, properties=values))
+        self.qos = number + 1
+        self.replies: list[bytes] = []
         self.waiting = [label(100 + number, count) for count in range(MESSAGES)]
         self.open: dict[int, bytes] = {}
         self.subscribed = False
@@ -59,10 +63,11 @@ class Publisher:
         assert isinstance(asked, bytes), "a 3.1.1 device names no Response Topic, so it hears no answers"
         assert about is not None
         self.ledger.replies.append((asked, about))
+        self.replies.append(about)
 
     def _go_on(self) -> None:
         if not self.subscribed:
-            self.client.subscribe((self.topic, 1))
+            self.client.subscribe((self.topic, self.qos))
             self.subscribed = True
         while self.waiting and len(self.open) < WINDOW:
             message = self.waiting.pop(0)
@@ -76,7 +81,7 @@ class Publisher:
         values: dict[int, object] = {}
         if self.client.hello.v5:
             values = {properties.RESPONSE_TOPIC: self.topic, properties.CORRELATION_DATA: message}
-        return Publish("data", message, 1, properties=values)
+        return Publish("data", message, self.qos, properties=values)
 
     def data_to_send(self) -> Sequence[bytes]:
         return self.client.data_to_send()
@@ -93,22 +98,34 @@ def told(result: str) -> Heard:
     return Heard(False)
 
 
-def worlds(version: int) -> Iterable[tuple[int, World]]:
+def worlds(version: int) -> Iterable[tuple[int, World, list[Publisher]]]:
     for seed in range(SEEDS):
         refuse = 0.1 if version == V5 else 0.0  # a 3.1.1 device hears of a refusal by a PUBACK, which says nothing else
         function = Function(seed, latency=(0, 4), fail=0.05, refuse=refuse, lose=0.02)
         world = World(make(seeded(seed)), seed=seed, up=TERRIBLE, down=TERRIBLE, function=function)
-        for number in range(DEVICES):
-            publisher = Publisher(world, number, version)
+        publishers = [Publisher(world, number, version) for number in range(DEVICES)]
+        for publisher in publishers:
             world.talk(lambda _, publisher=publisher: publisher, patience=20_000.0, judge=told)  # type: ignore[misc]
         world.run(30_000.0)
-        yield seed, world
+        yield seed, world, publishers
+
+
+def check_qos2(seed: int, world: World, publisher: Publisher) -> None:
+    """Once to the sink, once to the device."""
+    accepted = Counter(
+        inbound.data
+        for inbound, outcome, _ in world.answered
+        if inbound.attributes["mqttqos"] == "2" and outcome is Outcome.ACCEPTED
+    )
+    assert set(accepted.values()) <= {1}, f"seed {seed}: accepted twice"
+    heard = Counter(publisher.replies)
+    assert set(heard.values()) <= {1}, f"seed {seed}: an answer was heard twice"
 
 
 @pytest.mark.parametrize("version", [V311, V5])
 def test_everything_acknowledged_is_at_the_sink(version: int) -> None:
     messages = deliveries = replies = 0
-    for seed, world in worlds(version):
+    for seed, world, publishers in worlds(version):
         try:
             world.check()
         except AssertionError as error:
@@ -117,6 +134,7 @@ def test_everything_acknowledged_is_at_the_sink(version: int) -> None:
         assert not world.ledger.unexpected, f"seed {seed}: {world.ledger.unexpected}"
         assert not any(host.gave_up for host in world.hosts), f"seed {seed}: a device never got through"
         assert len(world.answered) == len(world.ledger.started)
+        check_qos2(seed, world, publishers[1])
         outcomes = {outcome for _, outcome, _ in world.answered}
         assert outcomes <= set(Outcome)
         messages += DEVICES * MESSAGES
