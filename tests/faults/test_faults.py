@@ -26,6 +26,12 @@ def test_a_tenth_of_it(case: Case) -> None:
     assert not Row(case, seeds, total, 0.0).wrong
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES if case.real])
+def test_one_seed_of_it(case: Case) -> None:
+    assert not Row(case, 1, case.play(0), 0.0).wrong
+
+
 def test_names_are_unique() -> None:
     assert len({case.name for case in CASES}) == len(CASES) > 0
 
