@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.interop.dev import Dev
 from tests.interop.plugtest.clients import libcoap
-from tests.interop.plugtest.function.main import LARGE
+from tests.interop.plugtest.function.main import LARGE, Stored
 
 pytestmark = pytest.mark.peer("coap-client-notls")
 
@@ -35,6 +35,9 @@ pytestmark = pytest.mark.peer("coap-client-notls")
         ("/test", ["-O", "16,0x10"], "GET /test"),  # Hop-Limit
         ("/test", ["-O", "28,0x"], "GET /test"),  # Size2: how large is it?
         ("/test", ["-O", "292,0x0102"], "GET /test"),  # Request-Tag
+        ("/test", ["-O", "252,0x0102"], "GET /test"),  # Echo, which nobody asked for
+        ("/test", ["-m", "put", "-e", "12345", "-O", "60,0x05"], "5 bytes"),  # Size1
+        ("/test", ["-O", "31,0x"], "4.02 critical option 31"),  # Q-Block2 (RFC 9177)
         ("/test", ["-w"], "GET /test\n"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else None,
@@ -62,6 +65,10 @@ def test_conditions(server: Dev) -> None:
     assert libcoap(port, "/create1", *once).startswith("4.12")
     assert libcoap(port, "/create1", "-m", "put", "-e", "newer", "-O", "1,0x00").startswith("4.12")
     assert libcoap(port, "/create1") == "new\n"
+    put = ["-m", "put", "-e", "newer", "-t", "text/plain"]
+    assert libcoap(port, "/create1", *put, "-O", "1,0x") == "changed\n"  # whatever it is
+    etag = Stored(b"newer").etag.hex()
+    assert libcoap(port, "/create1", *put, "-O", f"1,0x{etag}") == "changed\n"
 
 
 def test_a_response_that_is_not_wanted(server: Dev) -> None:

@@ -14,7 +14,7 @@ from tests.interop.plugtest.function.main import LARGE, plugtest
 from tests.interop.plugtest.wire import Device, number, said_block
 
 from thinbridge.protocols.base import Outbound, Outcome, Reply
-from thinbridge.protocols.coap.codec import Message
+from thinbridge.protocols.coap.codec import Message, OptionValue
 from thinbridge.protocols.coap.codes import CONTENT, GET, Option, Type, dotted
 from thinbridge.testing.function import Answer, Posted
 from thinbridge_functions.serving import SERVED
@@ -54,6 +54,16 @@ class Observer:
             self.device.acknowledge(heard)
         return heard
 
+    def ask(self, *options: OptionValue, token: bytes) -> Message:
+        """A GET of the same resource; notifications that are under way may come first."""
+        request = self.device.request("GET", self.path, *options, token=token)
+        self.device.send(request)
+        while (heard := self.device.hear()).type == Type.CON:
+            self.device.acknowledge(heard)
+        assert (heard.mid, heard.token, dotted(heard.code)) == (request.mid, token, "2.05")
+        assert heard.get(Option.OBSERVE) is None
+        return heard
+
     def last(self, code: str) -> None:
         """The one that ends it: a CON, without Observe; and then nothing."""
         while (heard := self.device.hear()).code == CONTENT:  # one that was under way already
@@ -89,8 +99,7 @@ def test_obs_03(device: Device) -> None:
     """The client ends it: GET with Observe 1 and the same token."""
     observer = Observer(device)
     observer.notification(Type.CON)
-    response = device.ask("GET", "/obs", CANCEL, token=observer.token)
-    assert (dotted(response.code), response.get(Option.OBSERVE)) == ("2.05", None)
+    observer.ask(CANCEL, token=observer.token)
     device.hears_nothing(SILENCE)
 
 
@@ -170,11 +179,7 @@ def test_obs_09(device: Device, other: Device) -> None:
 def test_obs_10(device: Device) -> None:
     """A GET without Observe, and with another token, ends nothing."""
     observer = Observer(device)
-    request = device.request("GET", "/obs", token=b"other")
-    device.send(request)
-    while (heard := device.hear()).token != b"other":
-        device.acknowledge(heard)
-    assert (dotted(heard.code), heard.get(Option.OBSERVE)) == ("2.05", None)
+    observer.ask(token=b"other")
     observer.notification(Type.CON)
 
 
@@ -190,10 +195,9 @@ def test_obs_11(device: Device) -> None:
 def test_obs_12(device: Device) -> None:
     """GET with Observe 1 ends it; a token that observes nothing makes no difference."""
     observer = Observer(device)
-    response = device.ask("GET", "/obs", CANCEL, token=b"another")
-    assert (dotted(response.code), response.get(Option.OBSERVE)) == ("2.05", None)
+    observer.ask(CANCEL, token=b"another")
     observer.notification(Type.CON)
-    assert device.ask("GET", "/obs", CANCEL, token=observer.token).get(Option.OBSERVE) is None
+    observer.ask(CANCEL, token=observer.token)
     device.hears_nothing(SILENCE)
 
 

@@ -30,6 +30,10 @@ LARGE = "".join(f"{number:03d}{ROW[3:]}" for number in range(32))
 """2,080 bytes: three blocks of 1,024, a hundred and thirty of 16."""
 
 
+ANY = ""
+"""An empty If-Match: whatever there is (RFC 7252 §5.10.8.1)."""
+
+
 @dataclass
 class Stored:
     """A resource that clients may write."""
@@ -49,7 +53,7 @@ class Stored:
     def put(self, event: Event) -> Reply:
         """Write it, on the conditions that the request names (RFC 7252 §5.10.8)."""
         wanted = event.get("coapifmatch")
-        if wanted is not None and self.etag.hex() not in wanted.split(","):
+        if wanted is not None and not {self.etag.hex(), ANY}.intersection(wanted.split(",")):
             raise reject("it was changed", status=412)
         if event.get("coapifnonematch"):
             raise reject("it is there", status=412)
