@@ -4,7 +4,7 @@ import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from thinbridge import registry
@@ -41,6 +41,10 @@ class Message:
     """PEM file of its key; None: it is in `certificate`, too."""
     ws_path: str | None = None
     """The path of the WebSocket; None: the protocol's own."""
+    stay: float | None = None
+    """Seconds to observe (CoAP); None: it asks once."""
+    tell: Callable[[Result], None] = lambda _: None
+    """Hears each state of what it observes."""
 
     def check(self) -> None:
         """Find out what can't be sent, before anything is.
@@ -49,7 +53,7 @@ class Message:
             SettingsError: the URL, or a word that its protocol does not have.
         """
         parts = self._parts()
-        self._exchange(parts)
+        self._exchange(parts, 0.0)
         self._trust(parts)
 
     def send(self, timeout: float) -> Result | None:
@@ -64,7 +68,9 @@ class Message:
         """
         parts = self._parts()
         protocol, _, port = carrier(parts.scheme)
-        exchange, tls = self._exchange(parts), self._trust(parts)
+        exchange, tls = self._exchange(parts, timeout), self._trust(parts)
+        if self.stay is not None:  # it knows itself when it has waited for long enough, at both ends of its stay
+            timeout += self.stay + timeout
         return talk(exchange, protocol.transport, parts.hostname or "", parts.port or port, timeout, tls)
 
     def _parts(self) -> SplitResult:
@@ -77,9 +83,9 @@ class Message:
             raise SettingsError("URL", self.url, _fix(self.url))
         return parts
 
-    def _exchange(self, parts: SplitResult) -> Exchange:
+    def _exchange(self, parts: SplitResult, patience: float) -> Exchange:
         protocol, by, _ = carrier(parts.scheme)
-        exchange = DEVICES[protocol.name](self, parts)
+        exchange = DEVICES[protocol.name](self, parts, patience)
         return exchange if by not in ("ws", "wss") else _over_websocket(exchange, protocol, parts, self.ws_path)
 
     def _trust(self, parts: SplitResult) -> ssl.SSLContext | None:
@@ -149,9 +155,10 @@ def refuse_path(url: str, parts: SplitResult) -> None:
         raise SettingsError("URL", url, f"UDP has no paths; write it as udp://{parts.netloc}")
 
 
-def _coap(message: Message, parts: SplitResult) -> Exchange:
-    """One request: GET, or POST if there is something to send."""
+def _coap(message: Message, parts: SplitResult, patience: float) -> Exchange:
+    """One request: GET, or POST if there is something to send; or an observation."""
     from thinbridge.device.coap import Request
+    from thinbridge.device.observer import Observer
     from thinbridge.protocols.coap.codes import METHODS
     from thinbridge.protocols.coap.content_formats import content_format
 
@@ -162,17 +169,16 @@ def _coap(message: Message, parts: SplitResult) -> Exchange:
         raise SettingsError("--method", method, f"use one of {', '.join(METHODS.values())}")
     if message.content_type is not None and content_format(message.content_type) is None:
         raise SettingsError("--type", message.content_type, "CoAP has no number for it; use one like application/json")
-    return Request(
-        method,
-        f"{parts.path}?{parts.query}" if parts.query else parts.path,
-        message.data or b"",
-        entropy=os.urandom,
-        content_type=message.content_type,
-        confirmable=message.confirmable,
-    )
+    target, data = f"{parts.path}?{parts.query}" if parts.query else parts.path, message.data or b""
+    how: Any = {"entropy": os.urandom, "content_type": message.content_type, "confirmable": message.confirmable}
+    if message.stay is None:
+        return Request(method, target, data, **how)
+    if method.upper() not in ("GET", "FETCH"):
+        raise SettingsError("--observe", method, "observe by GET or FETCH")
+    return Observer(method, target, data, stay=message.stay, patience=patience, tell=message.tell, **how)
 
 
-def _mqtt(message: Message, parts: SplitResult) -> Exchange:
+def _mqtt(message: Message, parts: SplitResult, patience: float) -> Exchange:
     """Request and response over MQTT 5; 3.1.1 has no Response Topic, so its device hears the PUBACK only."""
     from thinbridge.device.mqtt import Request
     from thinbridge.protocols.mqtt.connect import V5, V311
@@ -201,7 +207,7 @@ def _mqtt(message: Message, parts: SplitResult) -> Exchange:
     )
 
 
-def _udp(message: Message, parts: SplitResult) -> Exchange:
+def _udp(message: Message, parts: SplitResult, patience: float) -> Exchange:
     from thinbridge.device.udp import Datagram
 
     refuse_path(message.url, parts)
@@ -210,5 +216,9 @@ def _udp(message: Message, parts: SplitResult) -> Exchange:
     return Datagram(message.data)
 
 
-DEVICES: Final[dict[str, Callable[[Message, SplitResult], Exchange]]] = {"coap": _coap, "mqtt": _mqtt, "udp": _udp}
-"""The device side of each scheme that `send` speaks."""
+DEVICES: Final[dict[str, Callable[[Message, SplitResult, float], Exchange]]] = {
+    "coap": _coap,
+    "mqtt": _mqtt,
+    "udp": _udp,
+}
+"""The device side of each scheme that `send` speaks; the last argument is how long it may wait."""

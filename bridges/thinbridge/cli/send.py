@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 EXAMPLES: Final = console.examples("""
   thinbridge send coap://127.0.0.1/sensors/7
   thinbridge send coap://127.0.0.1/sensors/7 -m PUT -d '{"t": 21}' -t application/json
+  thinbridge send coap://127.0.0.1/sensors/7 --observe --stay 60
   thinbridge send mqtt://127.0.0.1/sensors/7 -d '{"t": 21}'
   thinbridge send mqtts://bridge.example/sensors/7 -d '{"t": 21}' --ca ca.pem
   echo -n ping | thinbridge send udp://127.0.0.1:9000 -d -
 """)
 
 OPTIONS: Final = {
-    "coap": ("--method", "--type", "--non"),
+    "coap": ("--method", "--type", "--non", "--observe", "--stay"),
     "mqtt": ("--type", "--qos", "--response-topic", "--mqtt-version"),
     "udp": (),
     "tls": ("--ca", "--cert", "--key"),
@@ -31,6 +32,8 @@ OPTIONS: Final = {
 """What has a meaning for whom: by protocol, and by what carries it."""
 TIMEOUT: Final = 60.0
 """Seconds: a cold start takes 5 to 30."""
+STAY: Final = 60.0
+"""Seconds: Max-Age where nobody says one, so at least one state is new."""
 GRACE: Final = 2.0
 """Seconds for MQTT's answer after its PUBACK, where nobody says a timeout: in mode request the PUBACK itself waits for
 the function, so the answer comes right after it, or never. In mode later it may come much later: say how long."""
@@ -90,6 +93,13 @@ def send(
     ws_path: Annotated[
         str | None, typer.Option("--ws-path", metavar="PATH", help="WebSocket: its path; /mqtt for MQTT.")
     ] = None,
+    observe: Annotated[bool, typer.Option("--observe", help="CoAP: print each new state, for --stay seconds.")] = False,
+    stay: Annotated[
+        float | None,
+        typer.Option(
+            "--stay", metavar="SECONDS", parser=console.number(float, 0.001), help="CoAP: how long to observe: 60."
+        ),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -119,6 +129,8 @@ def send(
         "--response-topic": response_topic,
         "--mqtt-version": version,
         "--non": non or None,
+        "--observe": observe or None,
+        "--stay": stay,
         "--ca": ca,
         "--cert": certificate,
         "--key": key,
@@ -140,13 +152,15 @@ def send(
             certificate,
             key,
             ws_path,
+            (stay or STAY) if observe or stay else None,
+            _tell,
         )
         message.check()
     results = [_once(message, timeout or TIMEOUT, number < count) for number in range(1, count + 1)]
     raise typer.Exit(0 if all(result is not None and result.ok for result in results) else 1)
 
 
-def _check(url: str, given: dict[str, str | int | None]) -> None:
+def _check(url: str, given: dict[str, str | int | float | None]) -> None:
     """No option without a meaning for the URL's protocol, and for what carries it."""
     from thinbridge.cli.message import carrier
     from thinbridge.errors import SettingsError
@@ -171,9 +185,13 @@ def _once(message: "Message", timeout: float, more: bool) -> "Result | None":
     if result is None:
         typer.echo(f"{message.url}: no answer", err=True)
         return None
+    _tell(result, more)
+    return result
+
+
+def _tell(result: "Result", more: bool = True) -> None:
     typer.echo(result.code + (f"  {result.content_type}" if result.content_type else ""), err=True)
     _print(result.data, more)
-    return result
 
 
 def _problem(error: OSError) -> str:

@@ -68,13 +68,10 @@ class Request(Exchange):
         self._code = _NUMBERS[method.upper()]
         if block_size is not None and block_size not in BLOCK_SIZES:
             raise ValueError(f"CoAP has no blocks of {block_size} bytes")
-        self._transfer = Transfer(
-            self._code,
-            [*_target(target), *_content_format(content_type), *options],
-            data,
-            LARGEST if block_size is None else exponent(block_size),
-            early=block_size is not None,
-        )
+        self._options = [*_target(target), *_content_format(content_type), *options]
+        self._data = data
+        self._block_size = block_size
+        self._transfer = self._new_transfer(self._options)
         self._type = Type.CON if confirmable else Type.NON
         self._entropy = entropy
         self._outgoing = Outgoing(entropy, Counter(), nstart=1)
@@ -83,13 +80,18 @@ class Request(Exchange):
         self._proven = False  # by the message that is on its way
         self._out: list[bytes] = []
 
+    def _new_transfer(self, options: list[OptionValue]) -> Transfer:
+        size = self._block_size
+        szx = LARGEST if size is None else exponent(size)
+        return Transfer(self._code, options, self._data, szx, early=size is not None)
+
     def start(self, now: float) -> None:
         """Send it."""
         self._send(now)
 
-    def _send(self, now: float, *more: OptionValue) -> None:
+    def _send(self, now: float, *more: OptionValue, token: bytes | None = None) -> None:
         self._mid = self._outgoing.next_mid()
-        self._token = self._entropy(TOKEN_LENGTH)
+        self._token = token or self._entropy(TOKEN_LENGTH)
         options, payload = self._transfer.request()
         options = sorted([*options, *more], key=lambda option: option[0])  # stable: a path keeps its order
         data = encode(Message(self._type, self._code, self._mid, self._token, options, payload))

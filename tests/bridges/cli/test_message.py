@@ -39,6 +39,7 @@ from thinbridge.errors import SettingsError
             Message("coap://host/", method="SEND"),
             "--method: SEND: use one of GET, POST, PUT, DELETE, FETCH, PATCH, iPATCH",
         ),
+        (Message("coap://host/", b"x", stay=1.0), "--observe: POST: observe by GET or FETCH"),
         (
             Message("coap://host/", b"x", content_type="a/b"),
             "--type: a/b: CoAP has no number for it; use one like application/json",
@@ -66,6 +67,8 @@ def test_what_cannot_be_sent_is_one_line(message: Message, line: str) -> None:
     [
         Message("coap://host/sensors/7?unit=C"),
         Message("coap://[::1]:5683/", b"21", "put", "application/json", confirmable=False),
+        Message("coap://host/sensors/7", stay=1.0),
+        Message("coap://host/sensors/7", b"what", "fetch", stay=1.0),
         Message("mqtt://host/sensors/7", qos=0),
         Message("mqtt://host/sensors/7", b"21", version="3.1.1"),
         Message("udp://host", b"21"),
