@@ -5,9 +5,11 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from thinbridge.delivery import deadletter
 from thinbridge.delivery.answer import Answer, Verdict
+from thinbridge.delivery.cache import Cache
 from thinbridge.delivery.handle import Handle
 from thinbridge.delivery.pool import Pool
 from thinbridge.delivery.room import Room
@@ -16,6 +18,12 @@ from thinbridge.delivery.terms import DeliveryLimits, Terms
 from thinbridge.delivery.watch import Watch
 from thinbridge.events import Event
 from thinbridge.routes import Destination
+
+if TYPE_CHECKING:
+    from thinbridge.delivery.forward import Forwarder
+
+COAP: Final = ("coap", "coap+tcp")
+"""Schemes of sinks that messages are forwarded to instead of being POSTed."""
 
 
 class Delivery:
@@ -58,7 +66,8 @@ class Delivery:
         self._namespace = namespace
         self._observe = observe
         self._notice = notice
-        self._pools: dict[Destination, Pool] = {}
+        self._pools: dict[Destination, Pool | Forwarder] = {}
+        self._cache = Cache(self.limits, self.counters)
         self._held = 0
         self._postponed: dict[Handle, asyncio.TimerHandle] = {}
         self.draining = False
@@ -157,12 +166,19 @@ class Delivery:
         self.loop = asyncio.get_running_loop()
         self.watch = Watch(self.loop)
 
-    def _pool(self, destination: Destination) -> Pool:
+    def _pool(self, destination: Destination) -> "Pool | Forwarder":
         sink = Sink(destination, self._notice, self._namespace)
-        pool = self._pools[destination] = Pool(sink, self.limits, self.room, self.loop)
+        pool = self._pools[destination] = (
+            self._forwarder(sink) if sink.scheme in COAP else Pool(sink, self.limits, self.room, self.loop)
+        )
         return pool
 
-    def _turn_away(self, handle: Handle, pool: Pool, now: float) -> None:
+    def _forwarder(self, sink: Sink) -> "Forwarder":
+        from thinbridge.delivery.forward import Forwarder  # only who forwards to CoAP waits for aiocoap's import
+
+        return Forwarder(sink, self.limits, self.loop, self._cache, self.counters)
+
+    def _turn_away(self, handle: Handle, pool: "Pool | Forwarder", now: float) -> None:
         """Not tried now: it is too late, or there is too much to do; what its device keeps is tried again later."""
         if self._closed:
             answer = Answer(Verdict.CANCELLED)
@@ -181,13 +197,13 @@ class Delivery:
         limits = self.limits
         return len(self._postponed) < limits.postponed and self.held_bytes + handle.size <= limits.held_bytes
 
-    def _postpone(self, handle: Handle, pool: Pool) -> None:
+    def _postpone(self, handle: Handle, pool: "Pool | Forwarder") -> None:
         """Its device keeps the message until it is answered, so it can wait: refusing it would only bring it back."""
         self.counters["postponed"] += 1
         pause = self.limits.retry_after * (0.5 + self.rng())
         self._postponed[handle] = self.loop.call_later(pause, self._resume, handle, pool)
 
-    def _resume(self, handle: Handle, pool: Pool) -> None:
+    def _resume(self, handle: Handle, pool: "Pool | Forwarder") -> None:
         del self._postponed[handle]
         now = self.loop.time()
         if handle.deadline <= now:

@@ -10,19 +10,47 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 from thinbridge.delivery import retry
 from thinbridge.delivery.answer import Answer, Verdict
-from thinbridge.delivery.http import Connection, Headers
-from thinbridge.delivery.pool import Pool
-from thinbridge.delivery.request import build
+from thinbridge.delivery.http import Client, Headers
+from thinbridge.delivery.pool import Waiter
 from thinbridge.delivery.retry import Failure, Ruling
 from thinbridge.delivery.sink import Sink
 from thinbridge.delivery.terms import DeliveryLimits, Terms
 from thinbridge.delivery.watch import Watch
 from thinbridge.errors import DecodeError
 from thinbridge.events import Event, decode
+from thinbridge.routes import Content
+
+
+class Connection(Protocol):
+    """Carries one request at a time."""
+
+    def request(self, request: Any, client: Client) -> None:
+        """Send what `Pool.write` has made; exactly one of the client's `answered` and `failed` follows."""
+
+    def abandon(self) -> None:
+        """Nobody waits any more."""
+
+
+class Pool(Protocol):
+    """The way to one sink: `pool.Pool` by HTTP, `forward.Forwarder` by CoAP."""
+
+    sink: Sink
+
+    def write(self, event: Event, content: Content, now: float) -> Any:
+        """An event as a request."""
+
+    def acquire(self, waiter: Waiter) -> Connection | None:
+        """A connection at once, or None: the waiter is called when there is one."""
+
+    def renew(self, waiter: Waiter) -> None:
+        """A new connection, since the one it had was stale."""
+
+    def forget(self, waiter: Waiter) -> None:
+        """It does not wait any more."""
 
 
 class Office(Protocol):
@@ -77,7 +105,7 @@ class Handle:
         self._end = inf  # of the attempt, however its answer gets on
         self._connection: Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._reached = False  # an attempt wrote its request: the function may have seen it
+        self._reached = False  # an attempt's request was written: the function may have seen it
         self._renewed = False  # this attempt has had its new connection in place of a stale one
 
     @property
@@ -152,6 +180,7 @@ class Handle:
                 self._pool.sink.well()
             self._over(self, Answer(ruling.verdict, status, headers, body, event))
             return
+        self._reached = True
         self._pool.sink.failing(f"answered {status}", time.time())
         asked = retry.retry_after(status, headers, time.time)
         self._again(ruling, Answer(ruling.verdict, status, headers, body, event, asked), self._office.loop.time())
@@ -160,7 +189,7 @@ class Handle:
         """The attempt has no connection, or lost it."""
         self._connection = None
         if failure is Failure.STALE and not self._renewed:
-            self._renewed = True
+            self._renewed = self._reached = True
             self._office.counters["stale"] += 1
             self._pool.renew(self)
         else:
@@ -170,10 +199,8 @@ class Handle:
         due = now + self.terms.attempt_timeout
         self.due = self._end = due if due < self.deadline else self.deadline
         self._office.watch.add(self)
-        self._connection, self._reached = connection, True
-        sink = self._pool.sink
-        authorization = sink.token.line(now) if sink.token is not None else ""
-        connection.request(build(sink, self.event, self.terms.content, authorization), self)
+        self._connection = connection
+        connection.request(self._pool.write(self.event, self.terms.content, now), self)
 
     # --- what follows ------------------------------------------------------------------------------------------
 
@@ -189,6 +216,7 @@ class Handle:
     def _missed(self, failure: Failure, now: float) -> None:
         self._pool.sink.failing(failure.value, time.time())
         self._office.counters[failure.name.lower()] += 1
+        self._reached = self._reached or failure in retry.SEEN
         ruling = retry.of_failure(failure)
         self._again(ruling, Answer(ruling.verdict if self._reached else Verdict.UNREACHED), now)
 

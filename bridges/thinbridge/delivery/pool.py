@@ -8,19 +8,22 @@ import asyncio
 import ssl
 from collections import OrderedDict
 from socket import gaierror
-from typing import Protocol
+from typing import Any, Protocol
 
 from thinbridge.delivery.http import Connection
+from thinbridge.delivery.request import build
 from thinbridge.delivery.retry import Failure
 from thinbridge.delivery.room import Room
 from thinbridge.delivery.sink import Sink
 from thinbridge.delivery.terms import DeliveryLimits
+from thinbridge.events import Event
+from thinbridge.routes import Content
 
 
 class Waiter(Protocol):
     """Who wants a connection. Exactly one of both is called, unless `Pool.forget` came first."""
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: Any) -> None:
         """It is yours until its answer is complete."""
 
     def failed(self, failure: Failure) -> None:
@@ -57,6 +60,11 @@ class Pool:
     def size(self) -> int:
         """Connections that are open or opening."""
         return len(self._connections) + len(self._opening)
+
+    def write(self, event: Event, content: Content, now: float) -> bytes:
+        """An event as a request, with what proves to the sink who we are."""
+        sink = self.sink
+        return build(sink, event, content, sink.token.line(now) if sink.token is not None else "")
 
     def acquire(self, waiter: Waiter) -> Connection | None:
         """A free connection at once, or None: `waiter` is called when there is one, the oldest first."""

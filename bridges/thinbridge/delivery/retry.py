@@ -34,6 +34,10 @@ class Failure(Enum):
     TOO_LARGE = "answer is too large"
 
 
+SEEN: Final = frozenset((Failure.STALE, Failure.LOST, Failure.TIMEOUT, Failure.MALFORMED, Failure.TOO_LARGE))
+"""Failures of a request that was written: the function may have seen it."""
+
+
 class Ruling(NamedTuple):
     """What one attempt means."""
 

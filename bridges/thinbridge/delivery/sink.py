@@ -18,11 +18,15 @@ _URL: Final = "!#$%&'()*+,/:;=?@[]~"
 """What a URL may hold beside letters, digits and `-._` (RFC 3986 §2.2), and the `%` of what is encoded already."""
 
 
+PORTS: Final = {"http": 80, "https": 443, "coap": 5683, "coap+tcp": 5683}
+"""The schemes that there are, and their ports."""
+
+
 class Sink:
     """Somewhere that events are POSTed to.
 
     Args:
-        destination: its URL, http or https and validated by the settings, and the authorities to trust.
+        destination: its URL, of one of `PORTS` and validated by the settings, and the authorities to trust.
         notice: told when it begins to fail, and when it answers again; must not raise.
         namespace: where in a cluster we are, a DNS label; None: in none.
     """
@@ -30,18 +34,22 @@ class Sink:
     def __init__(self, destination: Destination, notice: "Notice | None" = None, namespace: str | None = None) -> None:
         url = urlsplit(destination.uri)
         host = (url.hostname or "").encode("idna").decode() if not (url.hostname or "").isascii() else url.hostname
+        self.scheme = url.scheme
         self.secure = url.scheme == "https"
         self.host = host or ""
-        self.port = url.port or (443 if self.secure else 80)
+        self.port = url.port or PORTS[url.scheme]
         authority = f"[{self.host}]" if ":" in self.host else self.host
         if url.port is not None:
             authority += f":{url.port}"
         path = quote(url.path or "/", _URL)
         self.url = f"{url.scheme}://{authority}{path}"
         """Without user, query and fragment: safe to show."""
-        target = path + (f"?{quote(url.query, _URL)}" if url.query else "")
+        self.authority = authority
+        """Host, and port if it is said."""
+        self.target = path + (f"?{quote(url.query, _URL)}" if url.query else "")
+        """Path and query, percent-encoded."""
         self.head = (
-            f"POST {target} HTTP/1.1\r\n"
+            f"POST {self.target} HTTP/1.1\r\n"
             f"host: {authority}\r\n"
             f"user-agent: thinbridge/{__version__}\r\n"
             "accept: */*\r\n"

@@ -59,5 +59,9 @@ class DeliveryLimits:
     held_answers: int = 64 << 20
     """Bytes of long answers (over 64 KiB) that are read at a time; the others wait, their connections unread. The last
     step of each takes as much again, for one at a time."""
+    cache_entries: int = 1024
+    """Responses of CoAP servers that are kept while they are fresh: the resources of some hundred devices."""
+    cache_bytes: int = 16 << 20
+    """Bytes of them together: 1,024 of the 16 kB that few CoAP resources have."""
     retry_after: float = 2.0
     """Seconds that an `OVERLOADED` answer asks for: what a full queue takes at 2,000 events a second."""

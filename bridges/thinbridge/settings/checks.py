@@ -18,6 +18,10 @@ NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 LINK_ATTRIBUTES: Final = ("rt", "if", "ct", "obs", "title", "sz")
 """What can be said of a resource (RFC 6690 §3, RFC 7641 §6)."""
 
+HTTP: Final = ("http", "https")
+COAP: Final = ("coap", "coap+tcp")
+"""Schemes of URLs that events go to; a message that goes to CoAP is forwarded, and no event."""
+
 EXTENSION: Final = re.compile(r"[a-z0-9]{1,20}")
 CONTEXT: Final = ("id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time", "data")
 
@@ -34,6 +38,11 @@ def destination(value: object) -> object:
     return _destination(value)
 
 
+def sink(value: object) -> object:
+    """The same; it may be a CoAP server, too."""
+    return _destination(value, schemes=(*HTTP, *COAP))
+
+
 def route(value: object) -> object:
     """Known keys, the same for its destinations, and no MQTT wildcards: taken as text, they would match nothing."""
     if not isinstance(value, Mapping):
@@ -43,7 +52,8 @@ def route(value: object) -> object:
     _glob(value.get("subject"))
     _names(value.get("reply"), contract.REPLY_ATTRIBUTES, "reply")
     _names(value.get("resource"), LINK_ATTRIBUTES, "resource")
-    places = {key: _destination(value[key], key) for key in ("sink", "dead_letter") if key in value}
+    schemes = {"sink": (*HTTP, *COAP), "dead_letter": HTTP}
+    places = {key: _destination(value[key], key, schemes=schemes[key]) for key in schemes if key in value}
     return {**value, **places}
 
 
@@ -89,23 +99,25 @@ def dataclass_keys(cls: Any) -> list[str]:
     return [field.name for field in fields(cls)]
 
 
-def _destination(value: object, *at: str) -> object:
+def _destination(value: object, *at: str, schemes: Sequence[str] = HTTP) -> object:
     data = {"uri": value} if isinstance(value, str) else value
     if isinstance(data, Mapping):
+        if schemes == HTTP and str(data.get("uri")).partition(":")[0] in COAP:
+            raise fault(data["uri"], "use http or https: a dead letter is an event", *at)
         if problem := unknown(data, dataclass_keys(Destination), *at):
             raise problem
-        uri(data.get("uri"), *at)
+        uri(data.get("uri"), *at, schemes=schemes)
         _pem(data.get("ca_certs"), *at)
     return data
 
 
-def uri(value: object, *at: str) -> None:
-    """An absolute http or https URL without user and password."""
+def uri(value: object, *at: str, schemes: Sequence[str] = HTTP) -> None:
+    """An absolute URL, of HTTP unless other schemes are named, without user and password."""
     if not isinstance(value, str):
         return  # the type is pydantic's to refuse
     try:
         parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or "@" in parts.netloc or not value.isascii() or not value.isprintable() or " " in value:

@@ -29,7 +29,8 @@ from thinbridge.settings.listen import Address, parse_address, parse_listen
 from thinbridge.settings.stream import StreamSettings, is_stream
 
 Name = Annotated[str, AfterValidator(checks.name)]
-Sink = Annotated[Destination, BeforeValidator(checks.destination)]
+Sink = Annotated[Destination, BeforeValidator(checks.sink)]
+DeadLetter = Annotated[Destination, BeforeValidator(checks.destination)]
 Terms = Annotated[Route, BeforeValidator(checks.route), AfterValidator(checks.numbers)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(checks.network)]
 Count = Annotated[int, Field(ge=1)]
@@ -219,7 +220,7 @@ class Settings(Model):
     """Where events go: `{uri: …, ca_certs: PEM}`; `$K_SINK` and `$K_CA_CERTS` stand in for it."""
     sink_from_binding: bool = False
     """Wait, not ready, until a SinkBinding has set `$K_SINK`, instead of refusing to start without a sink."""
-    dead_letter: Sink | None = None
+    dead_letter: DeadLetter | None = None
     """Where an event goes that the sink did not take; without it, the device is told that it failed."""
     mode: Mode = Mode.REQUEST
     """What a device's answer waits for where no route says it: `request`, the function's answer; `event`, the sink's

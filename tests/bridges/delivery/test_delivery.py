@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.bridges.delivery.virtual import DEAD, EVENT, OK, SINK, Told, VirtualLoop, about, answer, deliver, play
 
 from thinbridge.delivery import Answer, Delivery, DeliveryLimits, Terms, Verdict
+from thinbridge.delivery.pool import Pool
 from thinbridge.events import Event
 from thinbridge.routes import Content
 
@@ -398,6 +399,7 @@ def test_close_cancels_whatever_state_it_is_in() -> None:
             loop.dials = loop.dials if each is not told[2] else [99.0]
             if each is told[2]:
                 for pool in delivery._pools.values():
+                    assert isinstance(pool, Pool)
                     pool._free.clear()
         await asyncio.sleep(0.1)
         assert delivery.in_flight == 4

@@ -17,6 +17,7 @@ def send(delivery: Delivery, loop: VirtualLoop, count: int, seconds: float = 60.
 
 def pool_of(delivery: Delivery) -> Pool:
     (pool,) = delivery._pools.values()
+    assert isinstance(pool, Pool)
     return pool
 
 

@@ -63,22 +63,22 @@ RESPONSES: Final = {
         (
             *("2.01", "2.02", "2.03", "2.04", "2.05"),
             *("4.00", "4.01", "4.02", "4.03", "4.04", "4.05", "4.06", "4.08", "4.09", "4.12", "4.13", "4.15"),
-            *("4.22", "4.29", "5.00", "5.01", "5.02", "5.03", "5.04", "5.05"),
+            *("4.22", "4.29", "5.00", "5.01", "5.02", "5.03", "5.04", "5.05", "5.08"),
         ),
     )
 }
-"""What a function may choose by `coapcode`, by name. 2.31 and 5.08 are the message layers' own."""
+"""What a function may choose by `coapcode`, by name. 2.31 is the message layer's own."""
 
 STATUS: Final = {
     status: code(twin)
     for status, twin in {
         400: "4.00", 401: "4.01", 403: "4.03", 404: "4.04", 405: "4.05", 406: "4.06", 409: "4.09", 412: "4.12",
         413: "4.13", 415: "4.15", 422: "4.22", 429: "4.29",
-        500: "5.00", 501: "5.01", 502: "5.02", 503: "5.03", 504: "5.04",
+        500: "5.00", 501: "5.01", 502: "5.02", 503: "5.03", 504: "5.04", 508: "5.08",
     }.items()
 }  # fmt: skip
-"""HTTP status → its twin (RFC 8075 §7 read backwards, RFC 8132 for 4.09 and 4.22, RFC 8516 for 4.29). 408 has none:
-4.08 speaks about blocks that are missing."""
+"""HTTP status → its twin (RFC 8075 §7 read backwards; 4.09 and 4.22: RFC 8132, 4.29: RFC 8516, 5.08: RFC 8768). 408 has
+none: 4.08 speaks about blocks that are missing."""
 
 
 class Option:
