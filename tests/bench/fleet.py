@@ -6,6 +6,8 @@ All are sockets of this process, on 127.0.0.0/8. A device's socket is open only 
 import asyncio
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
 from typing import Final
 
 from thinbridge.protocols.coap.codec import Message, decode, empty, encode
@@ -14,6 +16,8 @@ from thinbridge.protocols.coap.codes import Type
 AT_ONCE: Final = 64
 """Devices that wait for their answers at a time."""
 PATIENCE: Final = 5.0
+PORTS: Final = 200
+"""Devices of one host."""
 
 
 class Fleet:
@@ -57,6 +61,19 @@ class Fleet:
 
 
 def address(number: int) -> tuple[str, int]:
-    """A device's address: 200 ports of each of 50,000 hosts, none of which the system gives away by itself."""
-    host, port = divmod(number, 200)
-    return f"127.{1 + host // 250 % 250}.{host % 250}.1", 10_000 + port
+    """A device's address: 200 ports of each of 50,000 hosts."""
+    host, port = divmod(number, PORTS)
+    return f"127.{1 + host // 250 % 250}.{host % 250}.1", _ports()[port]
+
+
+@cache
+def _ports() -> list[int]:
+    """Ports that nobody has on all addresses now."""
+    free = []
+    for port in range(10_000, 65_000):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.bind(("", port))
+            free.append(port)
+        if len(free) == PORTS:
+            break
+    return free

@@ -285,6 +285,8 @@ class Turns:
                 if self.chunked:
                     half = b"%x\r\n%s\r\n" % (len(half), half)
                     writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+                    for _ in range(20):  # it is read by itself: nobody knows yet that it will be long
+                        await asyncio.sleep(0)
                 else:
                     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % self.length)
                 writer.write(half)
@@ -308,12 +310,13 @@ def in_turns(loop: str, turns: Turns, limits: DeliveryLimits, count: int, expect
         tasks = [asyncio.create_task(deliver(delivery, event, terms)) for _ in range(count)]
         await settled(lambda: turns.begun == count and len(delivery.room.waiting) == count - 1)
         assert delivery.room.octets <= limits.held_answers
+        (pool,) = delivery._pools.values()
+        assert isinstance(pool, Pool)
+        assert sum(one._transport.is_reading() for one in pool._connections) == 1
         turns.go_on.set()
         results = await asyncio.gather(*tasks)
         assert sorted(len(result.body) for result in results) == expected
         assert (delivery.room.octets, len(delivery.room.waiting)) == (0, 0)
-        (pool,) = delivery._pools.values()
-        assert isinstance(pool, Pool)
         assert not any(connection._body for connection in pool._connections)
         await delivery.close()
         server.close()
@@ -328,10 +331,11 @@ def test_long_answers_that_come_at_once_are_read_in_turns(loop: str, chunked: bo
     in_turns(loop, Turns(1024 * KIB, chunked=chunked), limits, 5, [1024 * KIB] * 5)
 
 
-def test_waiting_for_a_turn_takes_nothing_from_the_time_to_read(loop: str) -> None:
+@pytest.mark.parametrize("chunked", [False, True])
+def test_waiting_for_a_turn_takes_nothing_from_the_time_to_read(loop: str, chunked: bool) -> None:
     """The first stalls until its time is up; the others, which had to wait as long, are read then."""
     limits = DeliveryLimits(body=1024 * KIB, held_answers=1024 * KIB, read=1.0)
-    turns = Turns(1024 * KIB)
+    turns = Turns(1024 * KIB, chunked=chunked)
 
     async def scene() -> None:
         server = await asyncio.start_server(turns.serve, "127.0.0.1", 0)

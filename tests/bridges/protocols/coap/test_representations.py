@@ -475,13 +475,17 @@ def test_bodies_by_themselves() -> None:
     new = shared.hold(b"abc")
     assert new is not None
     assert (shared.octets, shared.read(other), shared.read(one)) == (8, None, b"12345")
+    assert shared.hold(b"12345") is one  # which makes it the one that was used last
     again = shared.hold(b"67890")
     assert again is not other
     assert (shared.octets, shared.read(new)) == (10, None)
-    for body in (one, one, other, new, again):
+    assert shared.hold(b"12345") is one
+    assert shared.hold(b"abcd") is not None
+    assert (shared.octets, shared.read(one)) == (9, b"12345")
+    for body in (one, one, one, one, other, new, again, shared.hold(b"abcd"), shared.hold(b"abcd")):
         assert body is not None
         shared.release(body)
-    assert (shared.octets, counters) == (0, {"downloads_evicted": 2})
+    assert (shared.octets, counters) == (4, {"downloads_evicted": 3})
 
 
 # --- In any case ---------------------------------------------------------------------------------------------------
