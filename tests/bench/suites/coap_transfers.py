@@ -1,6 +1,6 @@
 """Transfers in blocks: an image to many devices at once, a body from each of them; what a bridge then holds.
 
-A whole bridge with its defaults. All devices begin at the same moment, each with an address of its own, and go block by
+A whole bridge with its defaults. All devices begin at the same moment, each with a port of its own, and go block by
 block; each block, and each body that the function gets, is compared with what it should be. Memory is sampled all the
 time: the figure is the most that it was.
 """
@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Final, cast
 
 import uvloop
-from tests.bench.fleet import address
 from tests.bench.processes import Bridge, cores
 from tests.bench.suite import Options, Say, Suite, Table
 
@@ -213,9 +212,7 @@ class Run:
         for number in range(count):
             device = make(number, one_is_done)
             self.devices.append(device)
-            transport, _ = await loop.create_datagram_endpoint(
-                partial(_same, device), local_addr=address(number), remote_addr=("127.0.0.1", port)
-            )
+            transport, _ = await loop.create_datagram_endpoint(partial(_same, device), remote_addr=("127.0.0.1", port))
             transports.append(transport)
         told = begin
         while not done.done() and monotonic() < begin + PATIENCE:
