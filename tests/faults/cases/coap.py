@@ -28,6 +28,9 @@ SLOW: Final = 1.5, 8.0
 
 RATES: Final = 5, 10, 20, 30
 
+BLOCK: Final = 64
+BLOCKS: Final = 8
+
 
 def play(
     seed: int,
@@ -37,9 +40,21 @@ def play(
     latency: tuple[float, float] = QUICK,
     confirmable: bool = True,
     verified: bool = True,
+    size: int = 0,
     **function: Any,
 ) -> Tally:
-    """One world: 100 messages."""
+    """One world: 100 messages.
+
+    Args:
+        seed: where all chance comes from.
+        faults: of both ways.
+        devices: that share the messages.
+        latency: seconds that the function takes, from and to.
+        confirmable: whether they are CONs.
+        verified: whether addresses are proven.
+        size: bytes of a body, and so of its answer: it goes in blocks; 0: as short as it is.
+        function: more for `Function`.
+    """
     entropy = Random(seed).randbytes
     world = World(
         CoAP(CoAPSettings(), seeded(seed)),
@@ -51,7 +66,8 @@ def play(
     )
 
     def device(payload: bytes) -> Request:
-        return Request("POST", "/sensors/7", payload, entropy=entropy, confirmable=confirmable)
+        how: dict[str, Any] = {"entropy": entropy, "confirmable": confirmable}
+        return Request("POST", "/sensors/7", payload.ljust(size), **how, block_size=BLOCK if size else None)
 
     patience = PATIENCE if confirmable else 20.0
     for _ in range(devices):
@@ -74,8 +90,8 @@ def gone(loss: float) -> float:
     return 1 - (1 - loss) ** 2
 
 
-def _case(name: str, fault: str, bound: Callable[[int], float] | None, **how: Any) -> Case:
-    return Case(f"coap-{name}", f"CoAP: {fault}", SEEDS, partial(play, **how), bound)
+def _case(name: str, fault: str, bound: Callable[[int], float] | None, seeds: int = SEEDS, **how: Any) -> Case:
+    return Case(f"coap-{name}", f"CoAP: {fault}", seeds, partial(play, **how), bound)
 
 
 BURST: Final = Burst()
@@ -114,6 +130,17 @@ CASES: Final = (
         chance(gone(0.2)),
         faults=Faults(loss=0.2),
         confirmable=False,
+    ),
+    *(
+        _case(
+            f"blocks-{rate}",
+            f"{rate} % lost each way, bodies in 8 blocks up and 8 down",
+            chance(1 - (1 - gone(rate / 100) ** 5) ** (2 * BLOCKS - 1)),  # so many requests, each with its five tries
+            100,
+            faults=Faults(loss=rate / 100),
+            size=BLOCKS * BLOCK,
+        )
+        for rate in (10, 20)
     ),
     _case(
         "everything",
