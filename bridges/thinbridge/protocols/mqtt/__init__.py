@@ -158,7 +158,7 @@ class MQTT(Protocol):
     """A listener; holds the Sessions by client identifier."""
 
     name: ClassVar[str] = "mqtt"
-    transport = Transport.STREAM
+    transport = Transport.STREAM  # MQTT-4.2-1; 3.1.1: MQTT-7.1.1-1
     port = 1883
     carriers = Carriers(
         # MQTT-6.0.0 names no ports: 80 and 443 are WebSocket's, and root's; 8083 and 8084 are what EMQX made usual
@@ -208,8 +208,8 @@ class MQTT(Protocol):
         if found.connected and not self._flaps.takeover(connect.client_id, now):
             raise DecodeError("takeover_flapping", reasons.CONNECTION_RATE)
         if not connect.clean:
-            return Entry(found, present=True)
-        found.replaced(now)  # MQTT-3.1.2-4
+            return Entry(found, present=True)  # MQTT-3.2.2-3; 3.1.1: MQTT-3.2.2-2
+        found.replaced(now)  # MQTT-3.1.2-4, MQTT-3.1.4-4, MQTT-3.2.2-2; 3.1.1: MQTT-3.1.2-6, MQTT-3.2.2-1
         return Entry(MQTTSession(self, connect, decision, path), present=False, ended=found)
 
     def allowed(self, device: str, client_id: str) -> Allowed:
@@ -236,7 +236,7 @@ class MQTT(Protocol):
         return (session for session in self.listeners.of(subject) if session.hear(sent, now))
 
     def overflow(self) -> MQTTSession | None:
-        """Too many Sessions without a connection: the one to end, idle ones first."""
+        """Too many Sessions without a connection (never one with: MQTT-4.1.0-1): the one to end, idle ones first."""
         if len(self.offline) <= self.settings.offline_sessions:
             return None
         oldest = list(islice(self.offline.values(), 16))

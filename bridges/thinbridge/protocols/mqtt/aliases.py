@@ -28,7 +28,7 @@ class Incoming:
         if alias is None:
             return publish.topic
         if not 0 < alias <= self._limit:
-            raise DecodeError("alias_invalid", reasons.ALIAS_INVALID)  # MQTT-3.3.2-8, MQTT-3.3.2-9
+            raise DecodeError("alias_invalid", reasons.ALIAS_INVALID)  # MQTT-3.3.2-8, MQTT-3.3.2-9, MQTT-3.2.2-17
         if publish.topic:
             self._topics[alias] = publish.topic
         elif alias not in self._topics:

@@ -67,7 +67,7 @@ def read(publish: Publish) -> Message:
         read_structured(message)
     elif users and cloudevents.REQUIRED.issubset(name for name, _ in users):
         users = _read_binary(message, users)
-    if users:
+    if users:  # unaltered, in their order: MQTT-3.3.2-17, MQTT-3.3.2-18
         message.attributes = {**message.attributes, "mqttuserprops": json.dumps(users, separators=(",", ":"))}
     return message
 
@@ -81,7 +81,7 @@ def _response(values: Mapping[int, Any]) -> str | None:
 
 
 def _content_type(values: Mapping[int, Any]) -> str | None:
-    """A Content Type becomes an HTTP header: printable, short."""
+    """A Content Type becomes an HTTP header, unaltered (MQTT-3.3.2-20): printable, short."""
     value: str | None = values.get(properties.CONTENT_TYPE)
     if value and not (value.isascii() and value.isprintable() and len(value) <= 256):
         raise DecodeError("content_type_invalid", reasons.PAYLOAD_FORMAT)

@@ -71,7 +71,7 @@ def version(body: bytes) -> int:
 
 
 def decode_connect(first: int, body: bytes) -> Connect:
-    """A CONNECT whose `version` is one of ours."""
+    """A CONNECT whose `version` is one of ours: its fields are there as flags say, in this order (MQTT-3.1.3-1)."""
     level, v5 = body[6], body[6] == V5
     if first & 0x0F or len(body) < 10:
         raise wire.malformed()
@@ -81,18 +81,18 @@ def decode_connect(first: int, body: bytes) -> Connect:
     values: Properties = {}
     if v5:
         values, pos = properties.decode(body, pos, properties.CONNECT)
-    client_id, pos = wire.text(body, pos)
+    client_id, pos = wire.text(body, pos)  # MQTT-3.1.3-3, MQTT-3.1.3-4
     will: Will | None = None
     if flags & _WILL:
         will, pos = _decode_will(flags, body, pos, v5)
     username: str | None = None
     password: bytes | None = None
     if flags & _USERNAME:
-        username, pos = wire.text(body, pos)
+        username, pos = wire.text(body, pos)  # MQTT-3.1.3-12; 3.1.1: MQTT-3.1.3-11
     if flags & _PASSWORD:
         password, pos = wire.binary(body, pos)
     if pos != len(body):
-        raise wire.malformed()
+        raise wire.malformed()  # something that no flag announced: MQTT-3.1.2-18; 3.1.1: MQTT-3.1.2-20
     return Connect(client_id, level, flags & _CLEAN != 0, keep_alive, username, password, will, values)
 
 
@@ -109,7 +109,7 @@ def _decode_will(flags: int, body: bytes, pos: int, v5: bool) -> tuple[Will, int
     values: Properties = {}
     if v5:
         values, pos = properties.decode(body, pos, properties.WILL)
-    topic, pos = wire.text(body, pos)
+    topic, pos = wire.text(body, pos)  # MQTT-3.1.3-11; 3.1.1: MQTT-3.1.3-10
     data, pos = wire.binary(body, pos)
     if not topics.is_name(topic):
         raise DecodeError("topic_invalid", reasons.TOPIC_INVALID)
@@ -136,7 +136,7 @@ def encode_connect(connect: Connect) -> bytes:
 
 
 def encode_connack(reason: int, present: bool, v5: bool, values: Properties = properties.NONE) -> bytes:
-    """A CONNACK; empty where 3.1.1 has no return code for the reason: then only closing says no."""
+    """A CONNACK, all its other flags 0 (MQTT-3.2.2-1); empty where 3.1.1 has no return code for the reason."""
     if v5:
         return wire.packet(codec.CONNACK << 4, bytes((present, reason)) + properties.encode(values))
     code = reasons.CONNACK_311.get(reason)

@@ -90,12 +90,12 @@ class Downlink:
         if handling == ALWAYS or (handling == IF_NEW and new):  # MQTT-3.3.1-9 to -11; 3.1.1: MQTT-3.3.1-6
             matching = self._protocol.retained.matching(tuple(text.split("/")))
             self._retained.update(dict.fromkeys(matching, subscription))
-        return subscription.qos
+        return subscription.qos  # whichever was asked for: MQTT-3.2.2-10
 
     def unsubscribe(self, connection: Connection, body: bytes) -> None:
-        """An UNSUBSCRIBE: UNSUBACK, whatever there was (MQTT-3.10.4-4 to -6)."""
+        """An UNSUBSCRIBE: one UNSUBACK (MQTT-3.10.4-4, MQTT-3.10.4-6), whatever there was (MQTT-3.10.4-5)."""
         packet_id, filters = subscribe.decode_unsubscribe(body, connection.v5)
-        codes = [self._unsubscribe(text) for text in filters]
+        codes = [self._unsubscribe(text) for text in filters]  # MQTT-3.11.3-1, MQTT-3.11.3-2
         connection.send(subscribe.encode_suback(codec.UNSUBACK, packet_id, codes, connection.v5))
 
     def _unsubscribe(self, text: str) -> int:
@@ -133,7 +133,7 @@ class Downlink:
             return self._unheard()
         if publication.retain and not self._protocol.retain(publication, now):
             return PushResult.BUSY
-        match = self._subscriptions.match(publication.topic)
+        match = self._subscriptions.match(publication.topic)  # MQTT-3.3.2-3
         if match is not None:
             self._add(publication, match, now, push)
             return None
@@ -146,7 +146,7 @@ class Downlink:
         return PushResult.REFUSED
 
     def hear(self, publication: Publication, now: float) -> bool:
-        """What is published to everyone: whether this one hears it."""
+        """What is published to everyone: whether this one hears it (MQTT-4.5.0-1)."""
         match = self._subscriptions.match(publication.topic)
         return match is not None and self._add(publication, match, now, 0)
 
@@ -176,7 +176,7 @@ def check_filter(text: str) -> None:
 
 
 def refuse_share(options: int) -> NoReturn:
-    """A shared subscription: the CONNACK said that there are none (MQTT 5 §3.2.2.3.13).
+    """A shared subscription (MQTT-4.8.2-1): the CONNACK said that there are none (MQTT 5 §3.2.2.3.13).
 
     Raises:
         DecodeError: always.

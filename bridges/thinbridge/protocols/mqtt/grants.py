@@ -53,7 +53,9 @@ def grant(connect: Connect, settings: "MQTTSettings") -> Grant:
 
 
 def connack(granted: Grant, present: bool, assigned: bool, device: str) -> bytes:
-    """The CONNACK; in MQTT 5 it says what this server does differently from what §3.2.2.3 takes for granted.
+    """The CONNACK of success (MQTT-3.1.4-5; 3.1.1: MQTT-3.1.4-4).
+
+    In MQTT 5 it says what this server does differently from what §3.2.2.3 takes for granted.
 
     Args:
         granted: the terms.
@@ -64,7 +66,7 @@ def connack(granted: Grant, present: bool, assigned: bool, device: str) -> bytes
     connect, settings = granted.connect, granted.settings
     if not connect.v5:
         return encode_connack(reasons.SUCCESS, present, False)
-    values: dict[int, object] = {
+    values: dict[int, object] = {  # no Authentication Method: MQTT-4.12.0-6
         properties.RECEIVE_MAXIMUM: settings.window,
         properties.MAXIMUM_PACKET_SIZE: settings.max_packet,
         properties.TOPIC_ALIAS_MAXIMUM: settings.topic_aliases,
@@ -75,7 +77,7 @@ def connack(granted: Grant, present: bool, assigned: bool, device: str) -> bytes
     if assigned:
         values[properties.ASSIGNED_CLIENT_ID] = connect.client_id  # MQTT-3.2.2-16
     if granted.keep_alive != connect.keep_alive:
-        values[properties.SERVER_KEEP_ALIVE] = granted.keep_alive  # MQTT-3.2.2-21
+        values[properties.SERVER_KEEP_ALIVE] = granted.keep_alive  # MQTT-3.2.2-21, MQTT-3.2.2-22
     names = {"{deviceid}": device, "{clientid}": connect.client_id}
     asked = connect.properties.get(properties.REQUEST_RESPONSE_INFO) == 1  # MQTT-3.1.2-28
     if asked and settings.response_info and templates.fits(settings.response_info, names):

@@ -80,7 +80,7 @@ class Greeting(Session):
         self._will = wills.read(connect)
         self._assigned = not connect.client_id
         if self._assigned:
-            connect = replace(connect, client_id=f"auto-{self._protocol.session_id()}")  # MQTT-3.1.3-6
+            connect = replace(connect, client_id=f"auto-{self._protocol.session_id()}")  # MQTT-3.1.3-6, MQTT-3.1.3-7
         self._connect = connect
         self._rest = self._framer.rest
         self._deadline = None
@@ -132,9 +132,13 @@ class Greeting(Session):
         self._say(error.code, reasons.text(error.reason))
 
     def _say(self, reason: int, text: str) -> None:
-        """CONNACK with the reason, where the client can read one; then the connection closes (MQTT-3.2.2-7)."""
+        """CONNACK with the reason, where the client can read one, and never a DISCONNECT (MQTT-3.14.0-1).
+
+        Then the connection closes (MQTT-3.2.2-7, MQTT-4.13.2-1), and nothing more is read (MQTT-3.1.4-6).
+        """
         if self._v5 is not None:
-            connack = packets.encode_connack(reason, False, self._v5, {properties.REASON_STRING: text})
+            values = {properties.REASON_STRING: text}
+            connack = packets.encode_connack(reason, False, self._v5, values)  # MQTT-3.2.2-6; 3.1.1: MQTT-3.2.2-4
             if len(connack) > self._max_outgoing:  # MQTT-3.2.2-19
                 connack = packets.encode_connack(reason, False, self._v5)
             if connack:

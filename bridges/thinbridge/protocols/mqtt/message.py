@@ -54,7 +54,7 @@ class Publication:
 
 @dataclass(slots=True)
 class Message(Publish):
-    """A publication on its way to one device; 3.1.1 leaves its properties out."""
+    """A publication on its way to one device; 3.1.1 leaves its properties out. DUP is its own (MQTT-3.3.1-3)."""
 
     push: int = 0
     """The push to report on; 0: a reply, or reported already."""

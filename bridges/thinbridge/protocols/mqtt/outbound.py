@@ -34,7 +34,7 @@ class Outbox:
     def __init__(self, limit: int, octets: int, window: int, counters: Counter[str], events: deque[Event]) -> None:
         self._limit, self._max_octets, self._window = limit, octets, window
         self._counters, self._events = counters, events
-        self._queue: deque[Message] = deque()
+        self._queue: deque[Message] = deque()  # in order, whatever the topic: MQTT-4.6.0-5, MQTT-4.6.0-6
         self._published: dict[int, Message] = {}  # no PUBACK or PUBREC yet
         self._released: dict[int, Message] = {}  # QoS 2: PUBREL was sent, no PUBCOMP yet
         self._octets = 0
@@ -47,7 +47,7 @@ class Outbox:
         for packet_id in self._released:
             connection.acknowledge(codec.PUBREL, packet_id, reasons.SUCCESS)  # not the PUBLISH: MQTT-4.3.3-6
         for message in self._published.values():
-            message.dup = True  # MQTT-3.3.1-1
+            message.dup = True  # MQTT-3.3.1-1; the identifier stays: 3.1.1: MQTT-2.3.1-3
         self._queue.extendleft(reversed(self._published.values()))
         self._published.clear()
         self.pump(now)
@@ -124,7 +124,7 @@ class Outbox:
                 self._done(message, PushResult.TOO_LARGE)  # as if it were sent: MQTT-3.1.2-25
 
     def _expired(self, message: Message, now: float) -> bool:
-        """Nobody needs it any more; one that was sent before goes on (MQTT-3.3.2-5, MQTT-4.3.3-7)."""
+        """Nobody needs it any more; one that was sent before goes on (MQTT-3.3.2-5, MQTT-4.3.3-7, MQTT-4.3.3-13)."""
         if message.expires is None or now < message.expires or message.dup:
             return False
         self._done(message, PushResult.GONE, "outbound_expired")
@@ -160,7 +160,7 @@ class Outbox:
         elif reason >= reasons.FAILURE:
             self._done(message, PushResult.REFUSED)  # it is over, and never sent again: MQTT-4.4.0-2
         else:
-            self._released[packet_id] = message
+            self._released[packet_id] = message  # at once, so in the order of the PUBRECs: MQTT-4.6.0-4
             self._connection.acknowledge(codec.PUBREL, packet_id, reasons.SUCCESS)
 
     def _completed(self, packet_id: int) -> None:

@@ -95,13 +95,16 @@ class MQTTSession(Session):
         self._will, self._will_due, self._expires = will, None, None
         self._settle()
         self._events.append(presence.opened(self._uplink.exchanges.number(), connect, present))
-        if connection.send(grants.connack(granted, present, assigned, self.device)):
+        if connection.send(grants.connack(granted, present, assigned, self.device)):  # the first packet: MQTT-3.2.0-1
             self._downlink.attach(connection, now)
         else:
             self._fail(None, "connack_too_large", now)  # MQTT-3.1.2-24 leaves nothing to say
 
     def _hang_up(self, reason: int | None, counter: str = "") -> None:
-        """Close the connection, saying why where MQTT has words for it; `_lose` or `_end` follows."""
+        """Close the connection (MQTT-3.14.4-2), saying why where MQTT has words for it, and nothing after that.
+
+        `_lose` or `_end` follows, so that nothing can (MQTT-3.14.4-1).
+        """
         assert self._connection is not None
         if reason is not None:
             self._connection.goodbye(reason, reasons.text(counter))

@@ -70,7 +70,7 @@ def encode_unsubscribe(packet_id: int, filters: Sequence[str], v5: bool) -> byte
 
 def encode_suback(kind: int, packet_id: int, codes: Sequence[int], v5: bool) -> bytes:
     """A SUBACK or UNSUBACK (`kind`); 3.1.1's UNSUBACK has no codes, its SUBACK one failure (MQTT-3.9.3-2)."""
-    body = packet_id.to_bytes(2)
+    body = packet_id.to_bytes(2)  # MQTT-2.2.1-6, MQTT-3.8.4-2; 3.1.1: MQTT-2.3.1-7
     if v5:
         body += b"\0" + bytes(codes)
     elif kind == SUBACK:

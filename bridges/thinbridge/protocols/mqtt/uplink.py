@@ -55,7 +55,7 @@ class Uplink:
     # --- messages -------------------------------------------------------------------------------------------------
 
     def publish(self, connection: Connection, first: int, body: bytes) -> None:
-        """A PUBLISH.
+        """A PUBLISH, answered as its QoS asks for (MQTT-3.3.4-1).
 
         Raises:
             DecodeError: the connection can't go on.
@@ -106,7 +106,7 @@ class Uplink:
             message = self._read(connection, publish, topic)
         except DecodeError as refusal:
             if not connection.v5:
-                raise  # it can't be told no, and a PUBACK would lose the message: the other choice of MQTT-3.3.5-2
+                raise  # MQTT-3.3.5-2, MQTT-4.8.0-2: it can't be told no, and a PUBACK would lose the message
             counters[refusal.reason] += 1
             exchange = Exchange(publish.qos)  # without a digest: read anew on another connection, which may be 3.1.1
             exchange.packet_id, exchange.reason = publish.packet_id, refusal.code

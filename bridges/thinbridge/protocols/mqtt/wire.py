@@ -78,7 +78,7 @@ def text(body: bytes, pos: int) -> tuple[str, int]:
 
 
 def utf8(raw: bytes) -> str:
-    """Strict UTF-8 without NUL; surrogates are no UTF-8 (MQTT-1.5.4-1, MQTT-1.5.4-2)."""
+    """Strict UTF-8 without NUL (MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-4.7.3-2); surrogates are no UTF-8."""
     try:
         string = raw.decode()
     except UnicodeDecodeError:

@@ -40,3 +40,8 @@ def test_outgoing() -> None:
     one.set("a", 1)
     assert (one.find("a"), one.find("b"), one.next()) == (1, 0, 0)
     assert Outgoing(0).next() == 0
+
+
+def test_none_may_be_used_if_none_was_announced() -> None:  # MQTT-3.2.2-18
+    with pytest.raises(DecodeError, match="alias_invalid"):
+        Incoming(0).topic(publish("a", 1))

@@ -248,3 +248,36 @@ def test_what_is_published_may_be_retained() -> None:
     assert values(line) == [("t", b"1", 0, True, [])]
     line.cut()
     assert bench.owner.publish("t", event(None, b"2"), bench.now) == 0
+
+
+def test_a_device_that_takes_no_more_is_answered_all_the_same() -> None:  # MQTT-3.3.4-10, MQTT-4.9.0-3
+    bench = Bench()
+    line = bench.connect(properties={properties.RECEIVE_MAXIMUM: 1})
+    line.subscribe(("t", 1))
+    for _ in range(3):
+        bench.push(event("t"))
+    assert len(line.published()) == 1
+    line.send(codec.PING)
+    assert line.raw() == codec.PONG
+    assert line.subscribe(("u", 0)) == b"\0"
+    bench.push(event("u", b"QoS 0"))
+    assert [one.data for one in line.published()] == [b"QoS 0"]
+    line.publish()
+    bench.answer()
+    assert said(line) == "40020001"
+
+
+def test_a_subscription_that_is_replaced_loses_nothing() -> None:  # MQTT-3.8.4-4
+    bench = Bench()
+    line = bench.connect(properties={properties.RECEIVE_MAXIMUM: 1})
+    bench.push(event("t", b"kept", mqttretain="true"))
+    ask(line, "t", 0x21)  # Retain Handling 2
+    for data in (b"1", b"2"):
+        bench.push(event("t", data))
+    ask(line, "t", 0x01)
+    seen = []
+    for _ in range(3):
+        [one] = line.published()
+        seen.append(one.data)
+        line.send(codec.encode_ack(codec.PUBACK, one.packet_id, 0, True))
+    assert seen == [b"1", b"2", b"kept"]

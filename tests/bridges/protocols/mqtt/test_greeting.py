@@ -49,7 +49,7 @@ def test_every_byte_may_come_alone() -> None:
     assert [first for first, _ in line.packets()] == [0x20, 0xD0]
 
 
-def test_a_client_need_not_wait() -> None:  # MQTT 5 §3.1.4
+def test_a_client_need_not_wait() -> None:  # MQTT 5 §3.1.4, MQTT-3.2.0-2
     bench = Bench()
     bench.decision = None
     line = bench.line()
@@ -290,3 +290,12 @@ def test_two_with_one_name_do_not_fight_for_ever() -> None:
     assert bench.protocol.counters == {"taken_over": 2, "takeover_flapping": 2}
     bench.wait(60.0)
     bench.connect()
+
+
+def test_client_identifiers_that_every_server_takes() -> None:  # MQTT-3.1.3-5
+    letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    bench = Bench()
+    for start in range(0, len(letters), 23):
+        bench.connect(letters[start : start + 23])
+        bench.connect(letters[start : start + 23], V311)
+    assert len(bench.protocol.sessions) == 3

@@ -106,3 +106,10 @@ def test_matching_agrees_with_a_regular_expression(text: str, topic: str) -> Non
         pattern = pattern[:-3] + "(/.*)?"
     hidden = topic[0] == "$" and text[0] in "+#"
     assert topics.matches(tuple(text.split("/")), topic) is (not hidden and re.fullmatch(pattern, topic) is not None)
+
+
+def test_nothing_is_normalised() -> None:  # MQTT-4.7.3-4
+    assert not topics.matches(("\u00e9",), "e\u0301")
+    assert not topics.matches(("A",), "a")
+    assert not topics.matches(("a",), "a ")
+    assert topics.matches(("\ufeffa",), "\ufeffa")

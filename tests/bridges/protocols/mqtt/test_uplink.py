@@ -709,3 +709,24 @@ def test_topics_that_are_refused(topic: str, code: int, counter: str) -> None:
     assert not old.closed
     old.publish(topic)  # a PUBACK would lose it: MQTT-3.3.5-2
     assert (said(old), old.closed) == ("", True)
+
+
+def test_aliases_end_with_their_connection() -> None:  # MQTT-3.3.2-7
+    bench = Bench()
+    line = bench.persistent()
+    line.publish("long", values={properties.TOPIC_ALIAS: 1})
+    line.cut()
+    line = bench.persistent()
+    line.publish("", packet_id=2, values={properties.TOPIC_ALIAS: 1})
+    assert said(line) == bye(0x82, "protocol_error")
+
+
+def test_a_full_window_delays_nothing_else() -> None:  # MQTT-3.3.4-8
+    bench = Bench(window=1)
+    line = bench.connect()
+    line.publish()
+    line.send(codec.PING)
+    assert line.raw() == codec.PONG
+    assert line.subscribe(("a", 1)) == b"\1"
+    line.publish(qos=0, packet_id=0)
+    assert len(bench.messages) == 2

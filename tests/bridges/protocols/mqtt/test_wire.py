@@ -81,3 +81,13 @@ def test_a_single_packet_leaves_the_rest() -> None:
 def test_errors_carry_their_code() -> None:
     assert wire.malformed().code == reasons.MALFORMED
     assert wire.protocol_error().code == reasons.PROTOCOL_ERROR
+
+
+def test_a_byte_order_mark_is_kept() -> None:  # MQTT-1.5.4-3; 3.1.1: MQTT-1.5.3-3
+    assert wire.text(b"\0\4\xef\xbb\xbfa", 0) == ("\ufeffa", 6)
+
+
+def test_texts_have_a_length_of_two_bytes() -> None:  # MQTT-4.7.3-3
+    assert wire.text(b"\xff\xff" + b"a" * 65_536, 0) == ("a" * 65_535, 65_537)
+    with pytest.raises(OverflowError):
+        wire.encode_text("a" * 65_536)
