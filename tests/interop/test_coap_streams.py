@@ -1,4 +1,4 @@
-"""CoAP over TCP, and under OSCORE and EDHOC, by libcoap's and aiocoap's clients against a whole bridge."""
+"""CoAP over TCP, TLS and WebSocket, and under OSCORE and EDHOC, by libcoap's and aiocoap's clients."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,11 +9,13 @@ from typing import Any
 import aiocoap
 import pytest
 from tests.bridges.adapters.coap.protected import make_context, make_edhoc
+from tests.certificates import Authority
 from tests.interop.bridges import run
 from tests.waiting import until
 
 from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
+from thinbridge.protocols.base import Outbound, PushResult
 from thinbridge.settings import load
 from thinbridge.testing.function import Answer, Posted, Script, Sink, echo
 
@@ -179,6 +181,88 @@ def test_a_drain_answers_what_is_open() -> None:
             await until(lambda: p.sink.posted)
             assert await p.bridge.drain(5)
             assert (await response).payload == b"at last"
+
+    play(scene)
+
+
+# --- TLS and WebSocket -------------------------------------------------------------------------------------------
+
+
+def secured(authority: Authority, scheme: str, **keys: object) -> dict[str, object]:
+    """A listener with a certificate for `localhost`."""
+    certificate, key = authority.issue("server", "localhost", "127.0.0.1")
+    return {"url": f"{scheme}://127.0.0.1:0", "tls_certificate": certificate, "tls_key": key, **keys}
+
+
+@pytest.mark.parametrize("scheme", ["coap+ws", "coaps+tcp", "coaps+ws"])
+def test_aiocoap_by_each_carrier(scheme: str, tmp_path: Path) -> None:
+    async def scene() -> None:
+        authority = Authority(tmp_path)
+        listen = f"{scheme}://127.0.0.1:0" if scheme == "coap+ws" else secured(authority, scheme)
+        async with place(listen) as p, device({"coaps+tcp": "tlsclient"}.get(scheme, "ws")) as context:
+            assert p.url.startswith(f"{scheme}://")
+            uri = p.url.replace("127.0.0.1", "localhost")
+            if scheme != "coap+ws":
+                context.client_credentials.load_from_dict({f"{uri}/*": {"tlscert": {"certfile": authority.ca}}})
+            for size in (1, 5000, 150_000):
+                response = await ask(context, f"{uri}/sensors/7", payload=b"x" * size)
+                assert (response.code, response.payload) == (aiocoap.CHANGED, b"x" * size)
+            assert {posted.headers["ce-subject"] for posted in p.sink.posted} == {"sensors/7"}
+            assert len(p.sink.posted) == 3
+
+    play(scene)
+
+
+@pytest.mark.peer("coap-client-openssl")
+def test_libcoap_over_tls_with_a_certificate_of_its_own(tmp_path: Path) -> None:
+    async def scene() -> None:
+        authority = Authority(tmp_path)
+        certificate, key = authority.issue("device", common_name="meter-7")
+        async with place(secured(authority, "coaps+tcp", tls_client_ca=authority.ca)) as p:
+            uri = p.url.replace("127.0.0.1", "localhost")
+            command = ("coap-client-openssl", "-B", 7, "-m", "post", "-e", "hello", "-C", authority.ca)
+            _, said = await run(*command, "-c", certificate, "-j", key, f"{uri}/a")
+            assert said.strip() == "hello"
+            [posted] = p.sink.posted
+            assert posted.headers["ce-authid"] == "x509:meter-7"
+            assert posted.headers["ce-deviceid"] == "meter-7"
+
+    play(scene)
+
+
+# --- Observe -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["tcp", "ws", "oscore"])
+def test_observe(way: str, tmp_path: Path) -> None:
+    """The first answer, a state that is published, one that is pushed to the registration, and the end of it."""
+
+    async def scene() -> None:
+        routes = [{"subject": "*", "reply": {"coapobserve": "true"}}]
+        listen: object = f"coap+{way}://127.0.0.1:0"
+        transports = {"tcp": ["tcpclient"], "ws": ["ws"], "oscore": ["oscore", "simple6"]}[way]
+        if way == "oscore":
+            contexts = make_context(tmp_path / "contexts" / "meter-7", "00", "01").parent
+            listen = {"url": listen, "contexts": str(contexts)}
+        async with place(listen, lambda posted: Answer(200, body=b"first"), routes=routes) as p:
+            async with device(*transports) as context:
+                uri = plain(p.url) if way == "oscore" else p.url
+                if way == "oscore":
+                    mine = {"oscore": {"basedir": str(make_context(tmp_path / "device", "01", "00"))}}
+                    context.client_credentials.load_from_dict({f"{uri}/*": mine})
+                request = context.request(aiocoap.Message(code=aiocoap.GET, uri=f"{uri}/a", observe=0))
+                assert (await asyncio.wait_for(request.response, 10)).payload == b"first"
+                heard = aiter(request.observation)
+                assert await p.bridge.publish("a", Outbound(None, b"second")) == 1
+                assert (await asyncio.wait_for(anext(heard), 10)).payload == b"second"
+                _, _, token, exchange = p.sink.posted[0].headers["ce-replyto"].rsplit("/", 3)
+                result = await p.bridge.post(token, int(exchange), Outbound(None, b"third"))
+                assert result in (PushResult.DELIVERED, PushResult.QUEUED)
+                assert (await asyncio.wait_for(anext(heard), 10)).payload == b"third"
+                request.observation.cancel()
+                if way != "oscore":
+                    return
+            assert len(p.sink.posted) == 1
 
     play(scene)
 

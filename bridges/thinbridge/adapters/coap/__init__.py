@@ -16,10 +16,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from thinbridge.protocols.base import Adapter, Endpoint, Entropy, Limits, Path, Session, Transport
+from thinbridge.protocols.base import Adapter, Carriers, Endpoint, Entropy, Limits, Path, Session, Transport
 from thinbridge.protocols.coap import CoAP, CoAPSettings
 
-__all__ = ["CoAPOscore", "CoAPStream", "CoAPTCP", "OscoreSettings", "StreamSettings"]
+__all__ = ["CoAPOscore", "CoAPTCP", "OscoreSettings", "StreamSettings"]
 
 
 @dataclass(frozen=True)
@@ -43,29 +43,30 @@ class StreamSettings(CoAPSettings):
     """Seconds for that; then the connection is closed, and its observations with it."""
 
 
-class CoAPStream(CoAP):
-    """Requests in, responses out, over connections."""
+class CoAPTCP(CoAP):
+    """CoAP over connections: TCP, TLS, WebSocket."""
 
+    name: ClassVar[str] = "coap+tcp"
     transport = Transport.STREAM
+    carriers = Carriers(  # RFC 8323 §8
+        {"coaps+tcp": ("tls", 5684), "coap+ws": ("ws", 80), "coaps+ws": ("wss", 443)},
+        alpn=("coap",),
+        subprotocols=("coap",),
+        path="/.well-known/coap",
+        messages=True,
+    )
     Settings = StreamSettings
     settings: StreamSettings
 
     def __init__(self, settings: StreamSettings, entropy: Entropy, name: str = "") -> None:
         super().__init__(settings, entropy, name)
-        from thinbridge.adapters.coap import framing, stream  # not before a listener wants it: aiocoap takes a while
+        from thinbridge.adapters.coap import stream  # not before a listener wants it: aiocoap takes a while
 
         self._session = stream.StreamSession
-        self._framing = framing.TCP()
 
     def open(self, key: Hashable, path: Path, now: float) -> Session:  # type: ignore[override]
         """A session for a connection."""
-        return self._session(self, self._framing, path, now)
-
-
-class CoAPTCP(CoAPStream):
-    """CoAP over TCP."""
-
-    name: ClassVar[str] = "coap+tcp"
+        return self._session(self, path, now)
 
 
 @dataclass(frozen=True)

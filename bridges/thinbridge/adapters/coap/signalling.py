@@ -20,15 +20,15 @@ class Signalling(RFC8323Remote):  # type: ignore[misc]  # aiocoap has no types
     """CSM, Ping, Pong, Release and Abort of one connection.
 
     Args:
-        framing: of the connection.
         max_message: bytes of a message that this side takes.
     """
 
     log = _silent
 
-    def __init__(self, framing: Framing, max_message: int) -> None:
+    _framing: Framing
+
+    def __init__(self, max_message: int) -> None:
         super().__init__()
-        self._framing = framing
         self._my_max_message_size = max_message
         self.out: list[bytes] = []
         """Frames to send."""
@@ -36,7 +36,8 @@ class Signalling(RFC8323Remote):  # type: ignore[misc]  # aiocoap has no types
         """An Abort is among them: the connection ends."""
         self.released = False
         """The peer said Release or Abort: it wants nothing more."""
-        self._said = False  # our CSM
+        self.said = False
+        """Our CSM is among what is sent; nothing goes out before it (RFC 8323 §5.3)."""
 
     @property
     def greeted(self) -> bool:
@@ -49,11 +50,11 @@ class Signalling(RFC8323Remote):  # type: ignore[misc]  # aiocoap has no types
         settings = self._remote_settings or {}
         return int(settings.get("max-message-size", BASE))
 
-    def greet(self) -> None:
-        """Send our CSM, once; nothing goes out before it (RFC 8323 §5.3)."""
-        if not self._said:
-            self._said = True
-            self._send_initial_csm()
+    def greet(self, framing: Framing) -> None:
+        """Send our CSM, in the framing of the connection."""
+        self._framing = framing
+        self.said = True
+        self._send_initial_csm()
 
     def hear(self, frame: bytes) -> None:
         """A signalling message came. Never raises."""
@@ -70,7 +71,7 @@ class Signalling(RFC8323Remote):  # type: ignore[misc]  # aiocoap has no types
 
     def release(self) -> None:
         """Say that the connection is about to end in order."""
-        if self._said:
+        if self.said:
             self._send_message(Message(code=RELEASE))
 
     def _process_signaling(self, message: Message) -> None:
@@ -85,5 +86,5 @@ class Signalling(RFC8323Remote):  # type: ignore[misc]  # aiocoap has no types
 
     def _abort_with(self, message: Message) -> None:
         self.aborted = True
-        if self._said:
+        if self.said:
             self._send_message(message)

@@ -1,4 +1,4 @@
-"""CoAP over a reliable transport (RFC 8323): one connection, sans-IO. Made by `CoAPStream.open`, for a stream shell.
+"""CoAP over a reliable transport (RFC 8323): one connection, sans-IO. Made by `CoAPTCP.open`, for a stream shell.
 
 aiocoap speaks of the connection, our core of requests. To the core a connection is a network without loss: each request
 is the datagram of a CON with a Message ID of its own, and what the core sends as a CON is acknowledged a moment later.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from thinbridge.adapters.coap.bert import Runs
-from thinbridge.adapters.coap.framing import Frame, Framing, datagram
+from thinbridge.adapters.coap.framing import TCP, Frame, Framing, WebSocket, datagram
 from thinbridge.adapters.coap.signalling import Signalling
 from thinbridge.protocols.base import Event, Inbound, Path, Sent
 from thinbridge.protocols.coap.blockwise import exponent
@@ -21,13 +21,18 @@ from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, Entry, Memory
 from thinbridge.protocols.coap.session import CoAPSession
 
 if TYPE_CHECKING:
-    from thinbridge.adapters.coap import CoAPStream
+    from thinbridge.adapters.coap import CoAPTCP
 
 OVERHEAD: Final = 128
 """Bytes of a message for its head and options: what Max-Message-Size leaves beside them is for the payload."""
 
 SIGNAL: Final = 7
 """Class of the codes that speak of the connection (RFC 8323 §5.1)."""
+
+
+WEBSOCKET: Final = bytes(2)
+"""How what comes by WebSocket begins: with the length of a short message. By TCP that would be an empty message, and
+the first is a CSM."""
 
 
 class _Memory(Memory):
@@ -45,12 +50,12 @@ class _Memory(Memory):
 class StreamSession(CoAPSession):
     """A device's connection."""
 
-    def __init__(self, protocol: "CoAPStream", framing: Framing, path: Path, now: float) -> None:
+    def __init__(self, protocol: "CoAPTCP", path: Path, now: float) -> None:
         super().__init__(protocol, path, path, now)
         self.device = path.identity.name if path.identity else None
         self._terms = protocol.settings
-        self._framing = framing
-        self._signalling = Signalling(framing, self._terms.max_message)
+        self._framing: Framing = TCP()
+        self._signalling = Signalling(self._terms.max_message)
         self._memory = _Memory(protocol.shared, self._terms.remembered, 1, Counter())
         self._runs = Runs()
         self._spool = bytearray()
@@ -66,10 +71,15 @@ class StreamSession(CoAPSession):
         """A piece of the stream."""
         self._heard = self._now = now
         self._pinged = False
-        self._signalling.greet()  # the device speaks first, or it might be none (RFC 8323 §3.3 lets us wait)
         if not self._spool:
             self._begun = now
         self._spool += data
+        if not self._signalling.said:  # the device speaks first, or it might be none (RFC 8323 §3.3 lets us wait)
+            if len(self._spool) < len(WEBSOCKET):
+                return
+            if self._spool.startswith(WEBSOCKET):
+                self._framing = WebSocket()
+            self._signalling.greet(self._framing)
         while not self.closed and (at := self._framing.split(self._spool)) is not None:
             if at.end > self._terms.max_message:
                 self._abort("too_large")  # RFC 8323 §5.3.1

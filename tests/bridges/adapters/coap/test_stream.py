@@ -244,3 +244,33 @@ def test_a_device_that_takes_much_is_sent_it_at_once() -> None:
     device.send(frame(GET))
     [response] = device.answer(Reply(Outcome.ACCEPTED, 200, None, b"x" * 300_000))
     assert len(response.payload) == 300_000
+
+
+def over_websocket(data: bytes) -> bytes:
+    """A frame as the layer below hands on a WebSocket message: its length, then itself without one."""
+    at = TCP().split(data)
+    assert at is not None
+    message = WebSocket().frame(datagram(data, at, 0))
+    return len(message).to_bytes(4, "big") + message
+
+
+def test_websocket_messages_are_the_same_messages() -> None:
+    device = Device(None)
+    heard: list[bytes] = []
+    device.owner._send = lambda data, path: heard.append(data or b"")  # each is a message of its own
+    for data in (HELLO, frame(POST, PATH, payload=b"x"), frame(PING, token=b"p")):
+        device.owner.take(over_websocket(data), device.path, device.now)
+    [(session, inbound)] = device.inbounds
+    device.owner.answer(session, inbound.exchange, DONE, device.now)
+    assert [message[1] for message in heard] == [CSM, PONG, CHANGED]
+    assert heard[1] == bytes([1, PONG]) + b"p"
+    assert heard[2][0] == 1  # no length, a token of one byte
+    assert inbound.data == b"x"
+
+
+def test_what_is_too_short_for_a_websocket_message_ends_the_connection() -> None:
+    device = Device(None)
+    device.owner._send = lambda data, path: None
+    device.owner.take(over_websocket(HELLO) + b"\0\0\0\1\0", device.path, device.now)
+    assert device.gone
+    assert device.core.counters == {"malformed_truncated": 1}
