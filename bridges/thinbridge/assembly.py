@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from thinbridge import contract
 from thinbridge.bridge import Bridge, Observer
-from thinbridge.delivery import Delivery, DeliveryLimits, Sink
+from thinbridge.delivery import Change, Delivery, DeliveryLimits, Sink
 from thinbridge.inbox import Inbox, InboxLimits
 from thinbridge.protocols.base import Adapter, Endpoint, Limits, Protocol, Resource
 from thinbridge.routes import Route, Routes
@@ -77,12 +77,13 @@ def _routes(settings: Settings) -> Routes:
     return Routes([_whole(route, settings) for route in settings.routes], _whole(settings.default_route, settings))
 
 
-def _notice(sink: Sink) -> None:
+def _notice(sink: Sink, change: Change) -> None:
     """A sink that fails now and then is a line a minute, not one for each time."""
-    if sink.error is None:
-        _throttle.log(logging.INFO, f"sink {sink.url} answers again")
+    line = f"sink {sink.url} {change.value}"
+    if change in (Change.WELL, Change.LETS_GO):
+        _throttle.log(logging.INFO, line)
     else:
-        _throttle.log(logging.WARNING, f"sink {sink.url} fails", error=sink.error)
+        _throttle.log(logging.WARNING, line, error=sink.error)
 
 
 def _endpoint(listener: Listener, settings: Settings) -> Endpoint:

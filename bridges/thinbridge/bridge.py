@@ -345,7 +345,13 @@ class Bridge:
             ],
             "in_flight": self._open,
             "sinks": [
-                {"url": sink.url, "failing_since": _rfc3339(sink.failing_since), "error": sink.error}
+                {
+                    "url": sink.url,
+                    "failing_since": _rfc3339(sink.failing_since),
+                    "error": sink.error,
+                    "held_up": sink.held_up,
+                    "held_up_since": _rfc3339(sink.held_up_since),
+                }
                 for sink in self.delivery.sinks
             ],
         }

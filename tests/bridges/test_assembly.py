@@ -38,7 +38,11 @@ def test_a_sink_that_comes_and_goes_is_a_line_each(caplog: pytest.LogCaptureFixt
         for _ in range(5):
             sink.failing("answered 503", 0.0)
             sink.well()
+        sink.hold_up(1, 0.0)
+        sink.let_go(1)
     assert [record.getMessage() for record in caplog.records] == [
         "sink http://fn.example/ fails",
         "sink http://fn.example/ answers again",
+        "sink http://fn.example/ holds up messages that it keeps refusing",
+        "sink http://fn.example/ holds up no messages any more",
     ]

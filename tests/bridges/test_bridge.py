@@ -317,7 +317,9 @@ def test_what_health_tells() -> None:
             assert w.bridge.state() == {
                 "endpoints": [{"name": "stub", "url": "stub://", "protocol": "stub", "sessions": 0}],
                 "in_flight": 0,
-                "sinks": [{"url": w.sink.url, "failing_since": None, "error": None}],
+                "sinks": [
+                    {"url": w.sink.url, "failing_since": None, "error": None, "held_up": 0, "held_up_since": None}
+                ],
             }
 
     run(main)

@@ -17,7 +17,7 @@ A POST that has begun is finished, and its outcome recorded, whatever the device
 from thinbridge.delivery.answer import Answer, Verdict
 from thinbridge.delivery.delivery import Delivery
 from thinbridge.delivery.handle import Handle
-from thinbridge.delivery.sink import Sink
+from thinbridge.delivery.sink import Change, Sink
 from thinbridge.delivery.terms import DeliveryLimits, Terms
 
-__all__ = ["Answer", "Delivery", "DeliveryLimits", "Handle", "Sink", "Terms", "Verdict"]
+__all__ = ["Answer", "Change", "Delivery", "DeliveryLimits", "Handle", "Sink", "Terms", "Verdict"]

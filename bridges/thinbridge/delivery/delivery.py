@@ -34,7 +34,7 @@ class Delivery:
         overrides: attributes that replace those of every event (`K_CE_OVERRIDES`), names already valid.
         namespace: the cluster's namespace that we are in, None outside one: `Kn-Namespace`.
         observe: told every verdict and its seconds; must not raise.
-        notice: told when a sink begins to fail, and when it answers again; must not raise.
+        notice: told what changes with a sink; must not raise.
         rng: where the chance of pauses comes from, in [0, 1).
     """
 
@@ -218,6 +218,8 @@ class Delivery:
     def _over(self, handle: Handle, answer: Answer) -> None:
         """A sink's verdict."""
         self.watch.discard(handle)
+        if handle.attempts > 1:
+            handle.sink.let_go(handle)
         dead_letter = handle.terms.dead_letter
         if dead_letter is not None and answer.verdict in deadletter.UNDELIVERED:
             self._dead_letter(handle, answer, dead_letter)

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from thinbridge.delivery import retry
 from thinbridge.delivery.answer import Answer, Verdict
@@ -23,6 +23,10 @@ from thinbridge.delivery.watch import Watch
 from thinbridge.errors import DecodeError
 from thinbridge.events import Event, decode
 from thinbridge.routes import Content
+
+HELD_UP: Final = 30.0
+"""Seconds of trying after which a message that its device keeps is said to hold things up: a cold start is over by
+then, and the pauses have grown to their longest."""
 
 
 class Connection(Protocol):
@@ -236,8 +240,15 @@ class Handle:
                 self.due = inf
                 self._timer = self._office.loop.call_at(at, self.begin, at)
                 self._office.counters["retried"] += 1
+                if kept and at - self.since >= HELD_UP:
+                    self._hold_up(now)
                 return
         self._over(self, answer)
+
+    def _hold_up(self, now: float) -> None:
+        """Its device waits for it, and with it whatever the device has sent after it: that must be seen."""
+        if self._pool.sink.hold_up(self, time.time() - (now - self.since)):
+            self._office.counters["held_up"] += 1
 
 
 def _event(headers: Headers, body: bytes) -> Event | None:

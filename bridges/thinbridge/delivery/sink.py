@@ -6,6 +6,7 @@ that the operator configured.
 
 import ssl
 from collections.abc import Callable
+from enum import Enum
 from functools import cached_property
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -27,7 +28,7 @@ class Sink:
 
     Args:
         destination: its URL, of one of `PORTS` and validated by the settings, and the authorities to trust.
-        notice: told when it begins to fail, and when it answers again; must not raise.
+        notice: told what changes with it; must not raise.
         namespace: where in a cluster we are, a DNS label; None: in none.
     """
 
@@ -66,6 +67,7 @@ class Sink:
         """What proves to it who we are."""
         self._ca_certs = destination.ca_certs
         self._notice = notice
+        self._held_up: dict[object, float] = {}  # deliveries, and the unix time that each began at
 
     @cached_property
     def tls(self) -> ssl.SSLContext | None:
@@ -85,17 +87,52 @@ class Sink:
     def well(self) -> None:
         """It answered."""
         self.failing_since = self.error = None
-        if self._notice is not None:
-            self._notice(self)
+        self._tell(Change.WELL)
 
     def failing(self, error: str, clock: float) -> None:
         """It did not, at this unix time."""
         self.error = error
         if self.failing_since is None:
             self.failing_since = clock
-            if self._notice is not None:
-                self._notice(self)
+            self._tell(Change.FAILS)
+
+    @property
+    def held_up(self) -> int:
+        """Messages that are tried again and again, and hold up what their devices wait for behind them."""
+        return len(self._held_up)
+
+    @property
+    def held_up_since(self) -> float | None:
+        """Unix time at which the first of them was first tried."""
+        return min(self._held_up.values(), default=None)
+
+    def hold_up(self, delivery: object, since: float) -> bool:
+        """A delivery takes long; whether that is news."""
+        if delivery in self._held_up:
+            return False
+        self._held_up[delivery] = since
+        if len(self._held_up) == 1:
+            self._tell(Change.HOLDS_UP)
+        return True
+
+    def let_go(self, delivery: object) -> None:
+        """A delivery is over."""
+        if self._held_up.pop(delivery, None) is not None and not self._held_up:
+            self._tell(Change.LETS_GO)
+
+    def _tell(self, change: "Change") -> None:
+        if self._notice is not None:
+            self._notice(self, change)
 
 
-Notice = Callable[[Sink], None]
-"""Told about a sink whose `error` has come or gone."""
+class Change(Enum):
+    """What may change with a sink; the values are for people."""
+
+    FAILS = "fails"
+    WELL = "answers again"
+    HOLDS_UP = "holds up messages that it keeps refusing"
+    LETS_GO = "holds up no messages any more"
+
+
+Notice = Callable[[Sink, Change], None]
+"""Told about a sink when something changes."""

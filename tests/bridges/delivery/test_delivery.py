@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.bridges.delivery.virtual import DEAD, EVENT, OK, SINK, Told, VirtualLoop, about, answer, deliver, play
 
-from thinbridge.delivery import Answer, Delivery, DeliveryLimits, Terms, Verdict
+from thinbridge.delivery import Answer, Change, Delivery, DeliveryLimits, Terms, Verdict
 from thinbridge.delivery.pool import Pool
 from thinbridge.events import Event
 from thinbridge.routes import Content
@@ -603,7 +603,7 @@ def test_a_drain_before_anything_was_delivered() -> None:
 
 def test_who_asked_hears_when_a_sink_begins_to_fail_and_when_it_answers_again() -> None:
     heard: list[str | None] = []
-    deliver([answer(503), answer(503), OK], notice=lambda sink: heard.append(sink.error))
+    deliver([answer(503), answer(503), OK], notice=lambda sink, _: heard.append(sink.error))
     assert heard == ["answered 503", None]
 
 
@@ -613,7 +613,7 @@ def test_who_asked_hears_when_a_sink_begins_to_fail_and_when_it_answers_again() 
 )
 def test_a_sink_whose_answers_cannot_be_used_is_told_of_as_one_that_fails(useless: bytes) -> None:
     heard: list[str | None] = []
-    told, *_ = deliver([useless], notice=lambda sink: heard.append(sink.error))
+    told, *_ = deliver([useless], notice=lambda sink, _: heard.append(sink.error))
     assert told.verdict is Verdict.BAD_GATEWAY
     assert heard == [f"answered {told.status}"]
 
@@ -625,3 +625,38 @@ def test_what_waits_elsewhere_for_its_turn_is_counted_and_bounded() -> None:
     delivery.release(EVENT)
     assert delivery.held_bytes == EVENT.size
     assert not delivery.hold(Event(EVENT.attributes, bytes(3 * EVENT.size)))  # by bytes
+
+
+# --- What is held up ---------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_is_refused_again_and_again_is_told_of() -> None:
+    """One message, while others pass: the sink is well, and yet somebody waits."""
+    heard: list[Change] = []
+    script = [answer(503)] * 8 + [OK]
+    told, _, delivery, took = deliver(script, PATIENT, seconds=900.0, notice=lambda _, change: heard.append(change))
+    assert told.verdict is Verdict.ACCEPTED
+    assert took > 30.0
+    assert delivery.counters["held_up"] == 1
+    assert [change for change in heard if change in (Change.HOLDS_UP, Change.LETS_GO)] == [
+        Change.HOLDS_UP,
+        Change.LETS_GO,
+    ]
+    assert delivery.sinks[0].held_up == 0
+
+
+def test_a_message_whose_device_does_not_keep_it_holds_up_nobody() -> None:
+    heard: list[Change] = []
+    impatient = Terms(SINK, retries=9, pause=10.0)
+    deliver([answer(503)] * 6 + [OK], impatient, seconds=900.0, notice=lambda _, change: heard.append(change))
+    assert Change.HOLDS_UP not in heard
+
+
+def test_what_is_held_up_is_let_go_in_the_end() -> None:
+    heard: list[Change] = []
+    told, _, delivery, _ = deliver(
+        [answer(503)] * 99, PATIENT, seconds=120.0, notice=lambda _, change: heard.append(change)
+    )
+    assert told.verdict is Verdict.UNKNOWN
+    assert heard[-1] is Change.LETS_GO
+    assert delivery.sinks[0].held_up_since is None

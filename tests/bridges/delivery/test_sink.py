@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinbridge import __version__
-from thinbridge.delivery.sink import Sink
+from thinbridge.delivery.sink import Change, Sink
 from thinbridge.routes import Destination
 
 
@@ -65,3 +65,18 @@ def test_how_it_fares() -> None:
     assert (sink.failing_since, sink.error) == (5.0, "answered 503")
     sink.well()
     assert (sink.failing_since, sink.error) == (None, None)
+
+
+def test_what_it_holds_up() -> None:
+    told: list[Change] = []
+    sink = Sink(Destination("http://fn/"), lambda _, change: told.append(change))
+    first, second = object(), object()
+    assert (sink.held_up, sink.held_up_since) == (0, None)
+    assert sink.hold_up(first, 7.0)
+    assert not sink.hold_up(first, 9.0)
+    assert sink.hold_up(second, 5.0)
+    assert (sink.held_up, sink.held_up_since) == (2, 5.0)
+    for one in (second, second, first):
+        sink.let_go(one)
+    assert (sink.held_up, sink.held_up_since) == (0, None)
+    assert told == [Change.HOLDS_UP, Change.LETS_GO]
