@@ -48,6 +48,12 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         bytes.fromhex("40007d36"),  # ping
         bytes.fromhex("60007d37"),  # ACK
     ),
+    "coap+tcp": (
+        bytes.fromhex("00e1"),  # CSM
+        bytes.fromhex("a40112345678b773656e736f72730137"),  # GET /sensors/7
+        bytes.fromhex("d4020212345678b3746d70113cff7b2274223a32317d"),  # POST /tmp, JSON
+        bytes.fromhex("00e2"),  # ping
+    ),
     "mqtt": (
         bytes.fromhex("101000044d5154540402003c00046465763 1".replace(" ", "")),  # CONNECT 3.1.1
         bytes.fromhex("101100044d5154540502003c00000464657632"),  # CONNECT 5
@@ -59,7 +65,10 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
 }
 """Good messages beside the vectors; those of streams begin with ways to open a connection (see `OPENINGS`)."""
 
-OPENINGS = {"mqtt": 2}
+SETTINGS: dict[str, dict[str, Any]] = {"coap": {"groups": ("224.0.1.187",)}}
+"""What is off unless asked for."""
+
+OPENINGS = {"mqtt": 2, "coap+tcp": 1}
 """How many of a stream's seeds open a connection: most inputs follow one of them, or they would get nowhere."""
 
 SESSIONS = 256
@@ -113,10 +122,9 @@ class Broken(Exception):
 def corpus(name: str) -> tuple[bytes, ...]:
     """Good messages of a protocol: seeds, and all bytes in its vectors."""
     vectors: list[bytes] = []
-    for path in (VECTORS / f"{name}.json", VECTORS / f"{name}.toml"):
-        if path.exists():
-            text = path.read_text("utf-8")
-            vectors += hexes(json.loads(text) if path.suffix == ".json" else tomllib.loads(text))
+    for path in sorted(VECTORS.glob(f"{name}*")):
+        text = path.read_text("utf-8")
+        vectors += hexes(json.loads(text) if path.suffix == ".json" else tomllib.loads(text))
     return (*SEEDS.get(name, ()), *vectors) or (bytes(range(64)),)
 
 
@@ -147,7 +155,7 @@ class Fuzz:
         self.openings = good[: OPENINGS.get(protocol.name, 0)]
         self.mutator = Mutator(seed, good)
         self.streams = protocol.transport is Transport.STREAM
-        core = protocol(protocol.Settings(), seeded(seed), protocol.name)
+        core = protocol(protocol.Settings(**SETTINGS.get(protocol.name, {})), seeded(seed), protocol.name)
         self.owner = Owner(core, self._reported, lambda data, path: None, SESSIONS)
         self.core = core
         self.open: list[tuple[Session, int]] = []
