@@ -152,7 +152,9 @@ def _steering(response: Response) -> Headers:
         "type": contract.COAP_REQUEST + contract.REPLY_SUFFIX,
         "coapcode": dotted(response.code),
     }
-    etag, age = response.get(Option.ETAG), response.get(Option.MAX_AGE)
+    etag, age, format = (response.get(number) for number in (Option.ETAG, Option.MAX_AGE, Option.CONTENT_FORMAT))
+    if format is not None:
+        said["coapformat"] = str(from_uint(format))  # also of those that no media type names
     if etag is not None:
         said["coapetag"] = etag.hex()
     if age is not None:

@@ -115,16 +115,20 @@ def test_a_coap_device_hears_options_as_they_are() -> None:
     assert dict(headers)[b"location"] == b"/a%20b/%2F?x=1&y%26"
     assert steering(status, headers, body) == (
         201,
-        {"coapcode": "2.01", "coapetag": "e1", "coapmaxage": "300", "datacontenttype": "application/cbor"},
+        {
+            **{"coapcode": "2.01", "coapetag": "e1", "coapmaxage": "300"},
+            **{"coapformat": "60", "datacontenttype": "application/cbor"},
+        },
     )
     assert body == b"\1"
     _, headers, _ = answer(EXACT, Response(code("2.01"), [(Option.LOCATION_PATH, b"a")]))
     assert dict(headers)[b"location"] == b"/a"
 
 
-def test_a_format_that_has_no_name_is_left_out() -> None:
+def test_a_format_that_has_no_name_is_its_number() -> None:
     _, headers, _ = answer(EXACT, Response(code("2.05"), [(Option.CONTENT_FORMAT, uint(65_000))], b"x"))
     assert b"content-type" not in dict(headers)
+    assert dict(headers)[b"ce-coapformat"] == b"65000"
     assert b"content-type" not in dict(answer(OTHER, Response(code("2.05"), [], b"x"))[1])
 
 
