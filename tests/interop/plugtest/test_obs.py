@@ -103,8 +103,17 @@ def test_obs_03(device: Device) -> None:
     device.hears_nothing(SILENCE)
 
 
-def test_obs_04() -> None:
-    """The server loses its observations; the client registers again when Max-Age has ended."""
+def test_obs_04(device: Device, other: Device) -> None:
+    """The server loses its observations and says nothing; the client registers again when Max-Age has ended."""
+    observer = Observer(device)
+    observer.notification(Type.CON)
+    assert dotted(other.ask("POST", "/obs-reset", payload=b"sesame", format=TEXT).code) == "2.04"
+    device.hears_nothing(PERIOD * 2)
+    Observer(device).notification(Type.CON)  # with the same token
+
+
+def test_obs_04_by_another_server() -> None:
+    """The same when the server is started anew: what it says before and afterwards are two observations."""
     served = getattr(plugtest, SERVED)
 
     def function(posted: Posted) -> Answer:
@@ -116,7 +125,7 @@ def test_obs_04() -> None:
         own, port = device.port, before.coap
     listen = [f"coap://127.0.0.1:{port}", "mqtt://127.0.0.1:0", "udp://127.0.0.1:0"]
     with standing(function, listen=listen), Device(port, own) as device:
-        device.hears_nothing(SILENCE)
+        device.hears_nothing()
         Observer(device)
 
 

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from thinbridge_functions import Event, Reply, handler, push, reject
-from thinbridge_functions.answers import Value
+from thinbridge_functions import Event, Reply, handler, publish, reject, retry
 
 SEPARATE = float(os.environ.get("PLUGTEST_SEPARATE", "2"))
 """Seconds that /separate takes: longer than a bridge waits before its empty ACK."""
@@ -177,8 +176,17 @@ class Written:
 WRITTEN: dict[str, Written] = {}
 
 
-def changing(event: Event, content: str | None = None, **steering: Value) -> Reply:
+OBSERVING: set[tuple[str | None, str | None]] = set()
+"""Devices and what they observe, since the last /obs-reset."""
+
+
+def changing(event: Event, content: str | None = None, *, confirmable: bool | None = None) -> Reply:
     """Another text each time. Who observes has it anew before Max-Age ends: the bridge asks for it (`refresh`)."""
+    observer = event.sessionid, event.subject
+    if event.get("coapobserve") == "register":
+        OBSERVING.add(observer)
+    elif event.get("coapobserve") == "refresh" and observer not in OBSERVING:
+        raise retry()
     written = WRITTEN.get(event.subject or "")
     if content is not None:
         data, content_type = content.encode(), PLAIN
@@ -186,12 +194,12 @@ def changing(event: Event, content: str | None = None, **steering: Value) -> Rep
         data, content_type = written.data, written.content_type
     else:
         data, content_type = f"at {time.time():.2f}".encode(), PLAIN
-    return Reply(data, content_type, coap_max_age=PERIOD, extensions={"coapobserve": "refresh", **steering})
+    return Reply(data, content_type, coap_observe="refresh", coap_max_age=PERIOD, coap_confirmable=confirmable)
 
 
 def changing_unconfirmed(event: Event) -> Reply:
     """Its notifications are NONs, but for those that the bridge confirms by itself."""
-    return changing(event, coapconfirmable=False)
+    return changing(event, confirmable=False)
 
 
 def changing_large(event: Event) -> Reply:
@@ -207,17 +215,11 @@ def changing_size(event: Event) -> Reply:
     return changing_large(event) if large else changing(event, f"at {time.time():.2f}")
 
 
-def publish(event: Event, path: str, reply: Reply) -> None:
-    """Tell everyone who observes a path."""
-    base, _, _ = (event.replyto or "").partition("/r/")
-    push(f"{base}/observe/{path}", reply)
-
-
 def write(event: Event) -> Reply:
     """A new state; another format than before ends what observes it (RFC 7641 §4.2), which the bridge knows."""
-    path = event.subject or ""
-    written = WRITTEN[path] = Written(event.data, event.datacontenttype or PLAIN, time.monotonic() + PERIOD)
-    publish(event, path, Reply(written.data, written.content_type, coap_max_age=PERIOD))
+    written = Written(event.data, event.datacontenttype or PLAIN, time.monotonic() + PERIOD)
+    WRITTEN[event.subject or ""] = written
+    publish(event, event.subject or "", Reply(written.data, written.content_type, coap_max_age=PERIOD))
     return Reply()
 
 
@@ -229,11 +231,10 @@ def delete(event: Event) -> Reply:
 
 
 def reset(event: Event) -> Reply:
-    """All observations end, as if the server had lost them; it can't be silent about it, so it says 5.03."""
+    """Nobody observes any more as far as this function knows: it has nothing to say to who is asked for."""
     if event.data != b"sesame":
         raise reject("say the word", status=403)
-    for path in ("obs", "obs-non", "obs-large", "obs-pumping"):
-        publish(event, path, Reply("lost", PLAIN, coap_code="5.03"))
+    OBSERVING.clear()
     return Reply()
 
 
