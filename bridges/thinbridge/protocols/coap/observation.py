@@ -130,12 +130,20 @@ class Observation:
             return reply
         return reply._replace(attributes={"coapformat": str(self.format), **reply.attributes})
 
-    def fits(self, response: Response) -> bool:
-        """Whether it has the Content-Format of those before (§4.2); the first content says which that is."""
+    def in_format(self, response: Response) -> Response | None:
+        """The response in the Content-Format of those before (§4.2); None: it is in another one.
+
+        The first content says which that is. If it named none, nor do the others, whatever they are.
+        """
         found = _format(response)
         if self.format is None:
             self.format = found
-        return found is None or found == self.format
+        if found is None or found == self.format:
+            return response
+        if self.format != NO_FORMAT:
+            return None
+        code, options, payload = response
+        return code, [option for option in options if option[0] != Option.CONTENT_FORMAT], payload
 
     def steer(self, reply: Reply, response: Response, pause: float, now: float) -> None:
         """How fresh it is from now on, and whether the function is asked when that ends."""

@@ -130,7 +130,7 @@ class Observations:
             return None
         self._by_token[observation.token] = observation
         observation.granted = True
-        observation.fits(response)
+        observation.in_format(response)
         observation.steer(reply, response, self._settings.refresh_pause, now)
         return observation
 
@@ -179,8 +179,8 @@ class Observations:
             return PushResult.QUEUED
         observation.turn = turn
         request = observation.request
-        response = respond(request, observation.formatted(reply), self._counters)
-        if not observation.fits(response):
+        response = observation.in_format(respond(request, observation.formatted(reply), self._counters))
+        if response is None:
             self._counters["format_changed"] += 1
             response = OTHER_FORMAT
         observation.steer(reply, response, self._settings.refresh_pause, now)

@@ -624,7 +624,9 @@ def test_the_first_content_says_the_format() -> None:
     (notification,) = scene.push(state(b"x", "application/unheard-of"))
     assert notification.get(Option.CONTENT_FORMAT) is None
     scene.send(ack(notification.mid))
-    assert scene.push(state(b"x"))[0].code == NOT_ACCEPTABLE
+    (notification,) = scene.push(state(b"y", coapmaxage="7"))
+    assert notification.code == CONTENT
+    assert [option for option, _ in notification.options] == [Option.OBSERVE, Option.MAX_AGE]
 
 
 def test_a_bridge_that_ends_says_so() -> None:
