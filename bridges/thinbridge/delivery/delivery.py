@@ -61,7 +61,7 @@ class Delivery:
         """What they, and those that are postponed, take together."""
         self.counters: Counter[str] = Counter()
         """Every verdict by its value, every failed attempt by its `Failure`'s name, and `retried`, `stale`,
-        `postponed`, `unreadable`, `dead_letters`, `dead_letters_failed`."""
+        `postponed`, `answers_waited`, `unreadable`, `dead_letters`, `dead_letters_failed`."""
         self._overrides = dict(overrides or {})
         self._namespace = namespace
         self._observe = observe

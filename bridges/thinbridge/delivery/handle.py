@@ -161,6 +161,7 @@ class Handle:
 
     def held(self) -> None:
         """The answer waits for its turn: that takes nothing from the time for the rest of it."""
+        self._office.counters["answers_waited"] += 1
         self.due = self._end
 
     def answered(self, status: int, headers: Headers, body: bytes) -> None:

@@ -44,7 +44,7 @@ class Device(asyncio.DatagramProtocol):
         self.sent = 0.0
         """When its last message went out; in the future while it was told to wait."""
         self._mid = 0
-        self._data = b""
+        self._token = self._data = b""
         self._transport: asyncio.DatagramTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -55,7 +55,8 @@ class Device(asyncio.DatagramProtocol):
     def say(self, code: int, options: list[OptionValue], payload: bytes = b"") -> None:
         """A new message."""
         self._mid = self._mid + 1 & 0xFFFF
-        self._data = encode(Message(Type.CON, code, self._mid, b"", options, payload))
+        self._token = self._mid.to_bytes(2, "big")
+        self._data = encode(Message(Type.CON, code, self._mid, self._token, options, payload))
         self._transport.sendto(self._data)
         self.sent = monotonic()
 
@@ -72,7 +73,7 @@ class Device(asyncio.DatagramProtocol):
         message = decode(data)
         if message.type == Type.CON:  # a separate response
             self._transport.sendto(encode(Message(Type.ACK, 0, message.mid)))
-        elif message.code == 0 or message.mid != self._mid:
+        if message.code == 0 or message.token != self._token:
             return
         if message.code == SERVICE_UNAVAILABLE:
             self.refused += 1

@@ -317,6 +317,7 @@ def in_turns(loop: str, turns: Turns, limits: DeliveryLimits, count: int, expect
         results = await asyncio.gather(*tasks)
         assert sorted(len(result.body) for result in results) == expected
         assert (delivery.room.octets, len(delivery.room.waiting)) == (0, 0)
+        assert delivery.counters["answers_waited"] == count - 1
         assert not any(connection._body for connection in pool._connections)
         await delivery.close()
         server.close()

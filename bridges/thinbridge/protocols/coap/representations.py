@@ -200,6 +200,7 @@ class Downloads:
         if body is not None:
             if len(self._by_operation) >= self._count:
                 self._forget(next(iter(self._by_operation)))
+                self._counters["downloads_evicted"] += 1
             repeated = [one for one in options if one[0] != Option.OBSERVE]  # RFC 7959 §2.6: the first block's only
             self._by_operation[key] = Transfer(code, repeated, body, now + self._idle)
         return options

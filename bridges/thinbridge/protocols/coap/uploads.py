@@ -51,7 +51,7 @@ class Room:
     Args:
         octets: at most.
         entropy: spreads the devices that are sent away.
-        counters: where bodies that were given up are counted.
+        counters: where bodies are counted that were given up.
     """
 
     def __init__(self, octets: int, entropy: Entropy, counters: Counter[str]) -> None:
@@ -86,16 +86,22 @@ class Room:
         oldest = next(iter(self.uploads), None)
         if oldest is None or now - oldest.touched < MAX_TRANSMIT_WAIT:
             return False
-        self.release(oldest)
-        self._counters["uploads_given_up"] += 1
+        self.give_up(oldest)
         return True
 
-    def release(self, upload: Upload) -> None:
-        """It is complete, or given up; its session finds nothing of it any more."""
-        if upload in self.uploads:
-            del self.uploads[upload]
-            self.octets -= upload.claimed
-            upload.body = bytearray()
+    def give_up(self, upload: Upload) -> None:
+        """It will not be completed."""
+        if self.release(upload):
+            self._counters["uploads_given_up"] += 1
+
+    def release(self, upload: Upload) -> bool:
+        """It is complete, or over; its session finds nothing of it any more. False: it was over already."""
+        if upload not in self.uploads:
+            return False
+        del self.uploads[upload]
+        self.octets -= upload.claimed
+        upload.body = bytearray()
+        return True
 
 
 class Uploads:
@@ -113,7 +119,8 @@ class Uploads:
 
     def __init__(self, room: Room, count: int, max_body: int, szx: int, idle: float) -> None:
         self._room = room
-        self._count, self._max_body, self._szx, self._idle = count, max_body, szx, idle
+        self._count, self._szx, self._idle = count, szx, idle
+        self._max_body = min(max_body, room.max_octets)  # what never has room must not be told to come again
         self._open: dict[bytes, Upload] = {}  # by operation, the longest-silent first
 
     def take(self, key: bytes, block: Block, payload: bytes, size1: int | None, now: float) -> bytes | Response:
@@ -155,7 +162,7 @@ class Uploads:
 
     def _begin(self, key: bytes, size: int, now: float) -> None:
         if len(self._open) >= self._count:
-            self._end(next(iter(self._open)))
+            self._give_up(next(iter(self._open)))
         upload = Upload(key, 0, now)
         self._room.claim(upload, size, now)
         self._open[key] = upload
@@ -164,7 +171,7 @@ class Uploads:
         body, start = upload.body, block.start
         if start < len(body):
             if not block.more or body[start : start + len(payload)] != payload:
-                self._end(upload.key)  # it is of another body: nobody knows any more what is whose
+                self._give_up(upload.key)  # it is of another body: nobody knows any more what is whose
                 raise Refused((REQUEST_ENTITY_INCOMPLETE, (), b"another block was in its place"), "upload_gap")
         else:
             body += payload
@@ -177,6 +184,9 @@ class Uploads:
         if upload is not None:
             self._room.release(upload)
 
+    def _give_up(self, key: bytes) -> None:
+        self._room.give_up(self._open.pop(key))
+
     def due(self) -> float:
         """When the longest-silent is given up; never if there are none."""
         return next((upload.touched + self._idle for upload in self._open.values()), inf)
@@ -184,7 +194,7 @@ class Uploads:
     def expire(self, now: float) -> None:
         """Give up what is silent for long enough."""
         for upload in [one for one in self._open.values() if one.touched + self._idle <= now]:
-            self._end(upload.key)
+            self._give_up(upload.key)
 
     def clear(self) -> None:
         """Give up everything."""

@@ -252,6 +252,12 @@ def test_bodies_of_unknown_size_that_outgrow_the_room() -> None:
     assert bench.core.room.octets == 0
 
 
+def test_a_body_for_which_there_never_is_room() -> None:
+    bench = Bench(uploads_in_all=600)
+    (said,) = bench.send(cut(BODY, 4, 1, SIZED)[0])
+    assert (said.code, said.get(Option.SIZE1)) == (REQUEST_ENTITY_TOO_LARGE, b"\x02\x58")
+
+
 def test_what_its_device_has_given_up_makes_room() -> None:
     bench = Bench(uploads_in_all=len(BODY))
     one = cut(BODY, 4, 1, SIZED)
@@ -262,8 +268,20 @@ def test_what_its_device_has_given_up_makes_room() -> None:
     assert codes(bench.send(cut(BODY, 4, 100, SIZED)[0], device(2))) == [CONTINUE]
     assert codes(bench.send(one[1], device(1))) == [REQUEST_ENTITY_INCOMPLETE]
     assert bench.counters["uploads_given_up"] == 1
+    bench.send(cut(b"again", 4, 200)[0], device(1))
+    assert bench.inbound.data == b"again"
     bench.wait(300)
+    assert bench.counters["uploads_given_up"] == 2
     assert (bench.core.room.octets, bench.owner.live) == (0, {})
+
+
+def test_what_others_have_taken_is_given_up_once() -> None:
+    bench = Bench(uploads_in_all=len(BODY))
+    for number in (1, 2):
+        bench.send(cut(BODY, 4, 1, SIZED)[0], device(number))
+        bench.wait(MAX_TRANSMIT_WAIT)
+    bench.wait(600)
+    assert (bench.counters["uploads_given_up"], bench.core.room.octets, bench.owner.live) == (2, 0, {})
 
 
 def test_bodies_of_one_device_at_a_time() -> None:
