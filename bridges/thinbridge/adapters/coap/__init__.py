@@ -7,6 +7,7 @@
     keys.py         OSCORE contexts, EDHOC credentials
     handshake.py    EDHOC
     oscore.py       what is under protection, and our core below it
+    recent.py       what was seen lately
     shell.py        a datagram shell that has keys
 
 What a request becomes, and what its answer, is `protocols.coap`'s alone. Found through the registry.

@@ -15,6 +15,7 @@ from aiocoap.numbers import Code
 
 from thinbridge.adapters.coap.handshake import PATH, Handshakes
 from thinbridge.adapters.coap.keys import Keys, Peer
+from thinbridge.adapters.coap.recent import Recent
 from thinbridge.protocols.base import Identity, Path, Sent, Stateless
 from thinbridge.protocols.coap import CoAP
 from thinbridge.protocols.coap.codec import Message, compose, decode, encode
@@ -30,7 +31,11 @@ OUTER: Final = frozenset((Option.URI_HOST, Option.URI_PORT, Option.PROXY_URI, Op
 """Options that a device can't protect, since proxies act on them (RFC 8613 §4.1): they are read where they stand."""
 
 OPENED: Final = 16 << 20
-"""Bytes of requests that were opened and are known again when they are repeated, of all devices together."""
+"""Bytes of requests that were opened and are known again when they are repeated, of all devices together: 20,000 of the
+usual size."""
+SEALED: Final = 32 << 20
+"""Bytes of responses that are said again as they were, of all devices together; past it they are sealed anew, under a
+number of their own."""
 AWAITED: Final = 65_536
 """Messages of ours whose ACK or RST is known to be for a session; those come in the clear."""
 
@@ -41,6 +46,14 @@ carries the Partial IV, by which a device that has started anew is told from one
 
 Where = tuple[Hashable, Hashable, int]
 """Peer, our address, Message ID."""
+
+
+class Bound(NamedTuple):
+    """What the answers to a request are bound to."""
+
+    peer: Peer
+    request: Any
+    """aiocoap's `RequestIdentifiers`."""
 
 
 class Opened(NamedTuple):
@@ -54,9 +67,7 @@ class Opened(NamedTuple):
     """The request as if it had come plainly."""
     token: bytes
     identity: Identity
-    peer: Peer
-    request: Any
-    """aiocoap's `RequestIdentifiers`: its answers are bound to it."""
+    bound: Bound
 
 
 class OscoreCoAP(CoAP):
@@ -77,8 +88,9 @@ class OscoreCoAP(CoAP):
         self._handshakes = Handshakes(self.keys)
         self.live: set[Hashable] = set()
         """Keys of sessions."""
-        self._opened: OrderedDict[Where, Opened] = OrderedDict()
-        self._bytes = 0
+        self.sealed: Recent[bytes] = Recent(SEALED)
+        """Responses, by session and what they say."""
+        self._opened: Recent[Opened] = Recent(OPENED)
         self._awaited: dict[Where, Hashable] = {}
         self.heard: Opened | None = None
         """What `locate` has opened, for the session that it named."""
@@ -143,16 +155,9 @@ class OscoreCoAP(CoAP):
             return self._refuse(message, (BAD_REQUEST, [], b"Decryption failed"), "oscore_undecipherable")
         key = path.peer, path.local, peer.number
         inner = _inner(message, plain, bytes(request.partial_iv))
-        self.heard = Opened(hash(data), key, inner, message.token, self.keys.proven(peer), peer, request)
-        self._remember(_where(path, message.mid), self.heard)
+        self.heard = Opened(hash(data), key, inner, message.token, self.keys.proven(peer), Bound(peer, request))
+        self._opened.keep(_where(path, message.mid), self.heard, len(inner))
         return key
-
-    def _remember(self, where: Where, opened: Opened) -> None:
-        before = self._opened.pop(where, None)
-        self._bytes += len(opened.data) - (len(before.data) if before else 0)
-        self._opened[where] = opened
-        while self._bytes > OPENED:
-            self._bytes -= len(self._opened.popitem(last=False)[1].data)
 
     def awaits(self, path: Path, mid: int, key: Hashable) -> None:
         """A message of ours was sent whose ACK or RST is for the session of `key`."""
@@ -185,17 +190,15 @@ class OscoreSession(CoAPSession):
         self.device = path.identity.name
         self._core = protocol
         self._proven = path
-        self._kept = protocol.settings.replies + protocol.settings.open_exchanges
-        self._requests: OrderedDict[bytes, Opened] = OrderedDict()  # by token: what answers are bound to
-        self._observed: OrderedDict[bytes, Opened] = OrderedDict()  # those that notifications are bound to
-        self._sealed: OrderedDict[bytes, bytes] = OrderedDict()  # what was said, and how
+        self._requests: OrderedDict[bytes, Bound] = OrderedDict()  # by token
+        self._observed: OrderedDict[bytes, Bound] = OrderedDict()  # those that have notifications
 
     def receive(self, data: bytes, path: Path, now: float) -> None:
         """One datagram: what `locate` has opened, or an ACK."""
         heard = self._core.heard
         if heard is not None:
             data = heard.data
-            self._requests[heard.token] = heard
+            self._requests[heard.token] = heard.bound
             self._requests.move_to_end(heard.token)
             _trim(self._requests, self._core.settings.remembered)
         super().receive(data, path._replace(verified=True, identity=self._proven.identity), now)
@@ -215,19 +218,19 @@ class OscoreSession(CoAPSession):
         if data[1] == EMPTY:
             return data
         message = decode(data)
-        heard = self._requests.get(message.token) or self._observed.get(message.token)
-        if heard is None:
+        bound = self._requests.get(message.token) or self._observed.get(message.token)
+        if bound is None:
             self._core.counters["oscore_unbound"] += 1
             return b""
         # What has a Message ID of ours is never said again of another request; what has the device's own may be.
-        key = data + bytes(heard.request.partial_iv) if message.type == Type.ACK else data
-        sealed = self._sealed.get(key)
+        key = self._key, data, bytes(bound.request.partial_iv) if message.type == Type.ACK else b""
+        sealed = self._core.sealed.get(key)
         if sealed is None:
-            sealed = self._sealed[key] = _sealed(message, heard)
-            _trim(self._sealed, self._kept)
+            sealed = _sealed(message, bound)
+            self._core.sealed.keep(key, sealed, len(data) + len(sealed))
             if message.get(Option.OBSERVE) is not None:
-                self._observed[message.token] = heard
-                _trim(self._observed, self._kept)
+                self._observed[message.token] = bound
+                _trim(self._observed, self._core.settings.observations)
             if message.type != Type.ACK:
                 self._core.awaits(self._path, message.mid, self._key)
         return sealed
@@ -237,7 +240,7 @@ class OscoreSession(CoAPSession):
         super()._end()
 
 
-def _trim(kept: OrderedDict[bytes, Any], limit: int) -> None:
+def _trim(kept: "OrderedDict[bytes, Bound]", limit: int) -> None:
     if len(kept) > limit:
         kept.popitem(last=False)
 
@@ -258,7 +261,7 @@ def _inner(message: Message, plain: Protected, number: bytes) -> bytes:
     return encode(Message(message.type, inner.code, message.mid, message.token, options, inner.payload))
 
 
-def _sealed(message: Message, heard: Opened) -> bytes:
+def _sealed(message: Message, bound: Bound) -> bytes:
     """A response under protection (RFC 8613 §8.3)."""
     options = encode(Message(0, 0, 0, b"", message.options))[4:]
     plain = Protected(code=Code(message.code), payload=message.payload)
@@ -266,7 +269,7 @@ def _sealed(message: Message, heard: Opened) -> bytes:
     observe = message.get(Option.OBSERVE)
     if observe is not None:
         plain.opt.observe = 0  # §4.1.3.5.2: within, it is empty
-    sealed, _ = heard.peer.context.context_for_response().protect(plain, heard.request)
+    sealed, _ = bound.peer.context.context_for_response().protect(plain, bound.request)
     if observe is not None:
         sealed.opt.observe = int.from_bytes(observe, "big")
     return _datagram(sealed, message.type, message.mid, message.token)
