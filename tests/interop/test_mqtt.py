@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiomqtt
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -22,29 +23,35 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(scene())  # type: ignore[arg-type]
 
 
+QOS = pytest.mark.parametrize("qos", [0, 1, 2])
+
+
 @mosquitto
+@QOS
 @pytest.mark.parametrize("version", ["311", "5"])
-def test_publish_is_acknowledged_after_the_sink(version: str) -> None:
+def test_publish_is_acknowledged_after_the_sink(version: str, qos: int) -> None:
     async def scene() -> None:
         async with world(lambda posted: Answer(204, after=0.3)) as w:
-            command = ["mosquitto_pub", "-V", version, "-p", w.mqtt, "-q", 1, "-t", "sensors/7", "-m", "21.5"]
+            command = ["mosquitto_pub", "-V", version, "-p", w.mqtt, "-q", qos, "-t", "sensors/7", "-m", "21.5"]
             publishing = asyncio.create_task(run(*command))
             await until(lambda: w.sink.posted)
-            assert not publishing.done()
+            assert publishing.done() <= (qos == 0)
             assert await publishing == (0, "")
+            await until(lambda: w.sink.accepted)
             [posted] = w.sink.accepted
             assert (posted.body, posted.headers["ce-subject"]) == (b"21.5", "sensors/7")
-            assert posted.headers["ce-mqttqos"] == "1"
+            assert posted.headers["ce-mqttqos"] == str(qos)
 
     play(scene)
 
 
 @mosquitto
-def test_request_and_response() -> None:
+@QOS
+def test_request_and_response(qos: int) -> None:
     async def scene() -> None:
         async with world() as w:
-            command = ["mosquitto_rr", "-V", "5", "-p", w.mqtt, "-t", "ask", "-e", "answers/1", "-m", "hello"]
-            assert await run(*command, "-D", "publish", "correlation-data", "abc") == (0, "hello\n")
+            command = ["mosquitto_rr", "-V", "5", "-p", w.mqtt, "-q", qos, "-t", "ask", "-e", "answers/1"]
+            assert await run(*command, "-m", "hello", "-D", "publish", "correlation-data", "abc") == (0, "hello\n")
 
     play(scene)
 
@@ -62,23 +69,38 @@ def test_a_function_that_fails_at_first_is_asked_again() -> None:
 
 
 @mosquitto
-def test_a_push_reaches_a_subscriber() -> None:
+@QOS
+@pytest.mark.parametrize("version", ["311", "5"])
+def test_a_push_reaches_a_subscriber(version: str, qos: int) -> None:
     async def scene() -> None:
         async with world() as w:
-            command = ["mosquitto_sub", "-p", w.mqtt, "-i", "thermostat", "-q", 1, "-t", "commands/#", "-C", 1]
-            listening = asyncio.create_task(run(*command, "-F", "%t %p"))
-            await until(lambda: w.bridge.endpoints[1].sessions)
-            assert await run("mosquitto_pub", "-p", w.mqtt, "-i", "other", "-t", "t", "-m", "x") == (0, "")
-            session = next(iter(w.bridge.endpoints[1].core.sessions.values()))  # type: ignore[attr-defined]
-            await until(lambda: session._downlink._subscriptions.match("commands/set"))
+            command = ["mosquitto_sub", "-V", version, "-p", w.mqtt, "-q", qos, "-t", "commands/#", "-C", 2]
+            listening = asyncio.create_task(run(*command, "-F", "%q %t %p"))
+            core = w.bridge.endpoints[1].core  # type: ignore[attr-defined]
+            await until(lambda: core.listeners.of("commands/set"))
+            [session] = core.listeners.of("commands/set")
             entry = w.bridge._directory.entry(w.bridge.endpoints[1], session)
-            attributes = (
-                "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: s\r\nce-type: t\r\nce-mqtttopic: commands/set\r\n"
-            )
-            assert await post(w, f"/r/{entry.token}/1", attributes, b"21") == 200
-            assert await listening == (0, "commands/set 21\n")
+            for data in (b"21", b"22"):
+                assert await post(w, f"/r/{entry.token}/1", f"{STEERING}ce-mqttqos: {qos}\r\n", data) == 200
+            assert await listening == (0, f"{qos} commands/set 21\n{qos} commands/set 22\n")
 
     play(scene)
+
+
+@mosquitto
+@pytest.mark.parametrize("version", ["311", "5"])
+def test_what_is_retained_reaches_who_subscribes_later(version: str) -> None:
+    async def scene() -> None:
+        async with world() as w:
+            steering = f"{STEERING}ce-mqttretain: true\r\n"
+            assert await post(w, "/observe/commands/set", steering, b"21") == 200
+            command = ["mosquitto_sub", "-V", version, "-p", w.mqtt, "-q", 1, "-t", "commands/#", "-C", 1]
+            assert await run(*command, "-F", "%q %r %t %p") == (0, "1 1 commands/set 21\n")
+
+    play(scene)
+
+
+STEERING = "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: s\r\nce-type: t\r\nce-mqtttopic: commands/set\r\n"
 
 
 async def post(w: World, path: str, headers: str, body: bytes) -> int:
@@ -108,15 +130,16 @@ class Paho:
         self.heard.append((message.topic, bytes(message.payload), getattr(properties, "CorrelationData", None)))
 
 
+@QOS
 @pytest.mark.parametrize("protocol", [MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5])
-def test_paho_publishes_many(protocol: MQTTProtocolVersion) -> None:
+def test_paho_publishes_many(protocol: MQTTProtocolVersion, qos: int) -> None:
     async def scene() -> None:
         async with world(lambda posted: Answer(204)) as w:
             device = Paho(protocol)
             await asyncio.to_thread(device.client.connect, "127.0.0.1", w.mqtt)
             device.client.loop_start()
-            sent = {device.client.publish("readings", str(number), qos=1).mid for number in range(100)}
-            await until(lambda: device.acknowledged == sent)
+            sent = {device.client.publish("readings", str(number), qos=qos).mid for number in range(100)}
+            await until(lambda: device.acknowledged == sent and len(w.sink.accepted) == 100)
             assert sorted(int(posted.body) for posted in w.sink.accepted) == list(range(100))
             device.client.disconnect()
             device.client.loop_stop()
@@ -124,21 +147,42 @@ def test_paho_publishes_many(protocol: MQTTProtocolVersion) -> None:
     play(scene)
 
 
-def test_paho_asks_and_is_answered() -> None:
+@QOS
+def test_paho_asks_and_is_answered(qos: int) -> None:
     async def scene() -> None:
         async with world() as w:
             device = Paho(MQTTProtocolVersion.MQTTv5)
             await asyncio.to_thread(device.client.connect, "127.0.0.1", w.mqtt)
             device.client.loop_start()
-            device.client.subscribe("answers", qos=1)
+            device.client.subscribe("answers", qos=qos)
             await asyncio.to_thread(device.subscribed.wait, 5)
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's are untyped
             properties.ResponseTopic, properties.CorrelationData = "answers", b"\x00\x01"
-            device.client.publish("ask", b"how warm?", qos=1, properties=properties)
+            device.client.publish("ask", b"how warm?", qos=qos, properties=properties)
             await until(lambda: device.heard)
             assert device.heard == [("answers", b"how warm?", b"\x00\x01")]
             device.client.disconnect()
             device.client.loop_stop()
+
+    play(scene)
+
+
+@QOS
+@pytest.mark.parametrize("version", [aiomqtt.ProtocolVersion.V311, aiomqtt.ProtocolVersion.V5])
+def test_aiomqtt_publishes_and_hears(version: aiomqtt.ProtocolVersion, qos: int) -> None:
+    async def scene() -> None:
+        async with world() as w, aiomqtt.Client("127.0.0.1", w.mqtt, protocol=version) as client:
+            await client.subscribe("commands/#", qos=qos)
+            for number in range(20):
+                await client.publish("readings", str(number), qos=qos)
+            await until(lambda: len(w.sink.accepted) == 20)
+            assert sorted(int(posted.body) for posted in w.sink.accepted) == [*range(20)]
+            for number in range(3):
+                assert await post(w, "/observe/commands/set", f"{STEERING}ce-mqttqos: {qos}\r\n", b"%d" % number) == 200
+            heard = [await anext(client.messages) for _ in range(3)]
+            assert [(one.topic.value, one.payload, one.qos) for one in heard] == [
+                ("commands/set", b"%d" % number, qos) for number in range(3)
+            ]
 
     play(scene)
 

@@ -7,6 +7,7 @@ from thinbridge import contract
 from thinbridge.protocols.base import Inbound, Opened, Outcome, Pushed, PushResult, Reply
 from thinbridge.protocols.mqtt import codec, connect, properties
 from thinbridge.protocols.mqtt.connect import Will
+from thinbridge.testing.owner import seeded
 
 VERSIONS = pytest.mark.parametrize("version", [V311, V5])
 
@@ -449,3 +450,32 @@ def test_packets_that_clients_do_not_send(data: str) -> None:
         line.send(bytes.fromhex(data))
         assert line.closed
         assert not bench.owner.live
+
+
+# --- Two pods ------------------------------------------------------------------------------------------------------
+
+
+def test_two_pods_may_hold_one_client_identifier_for_a_while() -> None:
+    old, new = Bench(), Bench()
+    new.protocol.entropy = seeded(2)
+    line = old.persistent(keep_alive=60)
+    line.subscribe(("t", 1))
+    line.publish(qos=2)
+    old.push(event("t", b"kept by the old pod"))
+    line.raw()
+    # The device's connection moves to the other pod; the first does not know yet.
+    moved = new.persistent(keep_alive=60, quiet=False)
+    assert moved.packets()[0][1][:2] == b"\0\0"  # Session Present 0: that Session is elsewhere
+    moved.publish(qos=2)  # so the device sends again what was not acknowledged, as new
+    assert [bench.messages[0].data for bench in (old, new)] == [b"x", b"x"]
+    assert old.messages[0].repeat_key != new.messages[0].repeat_key
+    new.answer()
+    assert said(moved) == "50020001"
+    old.answer()  # each speaks to its own connection only
+    assert said(line) == "50020001"
+    assert said(moved) == ""
+    new.push(event("t", b"x"))
+    assert new.pushed == [PushResult.REFUSED]  # its subscriptions are not here, either
+    old.wait(90.1)
+    assert said(line) == bye(0x8D, "keep_alive_timeout")
+    assert old.pushed == [PushResult.QUEUED]  # in that pod's memory, until the Session expires or the pod is gone
