@@ -176,7 +176,8 @@ class World:
 
         def delivered() -> None:
             if message is not None:
-                self.ledger.ended(message, inbound.repeat_key, call.accepted, call.reply.outcome in SETTLED)
+                settled = call.reply.outcome in SETTLED and not inbound.at_least_once  # its acknowledgement may be lost
+                self.ledger.ended(message, inbound.repeat_key, call.accepted, settled)
             taken = self.owner.answer(session, inbound.exchange, call.reply, self.now)
             self.answered.append((inbound, call.reply.outcome, taken))
 

@@ -11,7 +11,8 @@ answer and what is pushed to it, and nothing from other devices. Found through t
     connection, aliases                one that was accepted: clocks, topic aliases, packets on their way out
     session, wills, presence           an MQTT Session, which outlives its connections; what is told of its life
     uplink                             what the device publishes:
-        inbound, cloudevents             the window of acknowledgements; events of its own making
+        inbound, unheard                 the window of acknowledgements; those that were lost
+        cloudevents                      events of its own making
         exchanges                        what waits for its answer, and where answers go
     downlink                           what the device hears:
         subscriptions, message           who listens to what; from a function's answer to a copy of it

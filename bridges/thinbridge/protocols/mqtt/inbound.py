@@ -13,6 +13,7 @@ from thinbridge.protocols.mqtt import codec, reasons, wire
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connection import Connection
 from thinbridge.protocols.mqtt.exchanges import WITHHELD, Exchange
+from thinbridge.protocols.mqtt.unheard import Unheard
 
 
 class Identifiers:
@@ -54,6 +55,7 @@ class Window:
         self.received = Identifiers()
         """QoS 2: PUBREC was sent, PUBREL has not come."""
         self._received_here = Identifiers()  # by this connection: they count against its Receive Maximum
+        self.unheard = Unheard()
         self._uses: dict[int, Exchange] = {}
         self._acks: deque[Exchange] = deque()
         self._waiting: deque[tuple[Exchange, Inbound | None]] = deque()
@@ -102,13 +104,13 @@ class Window:
             exchange = acks.popleft()
             packet_id, reason = exchange.packet_id, exchange.reason
             del self._uses[packet_id]
-            if exchange.qos == 1:
-                connection.acknowledge(codec.PUBACK, packet_id, reason, exchange.text)
+            if exchange.qos == 2 and (reason < reasons.FAILURE or not connection.v5):
+                self.received.add(packet_id)
+                self._received_here.add(packet_id)
             else:
-                if reason < reasons.FAILURE or not connection.v5:  # else it is free again: MQTT-4.3.3-9
-                    self.received.add(packet_id)
-                    self._received_here.add(packet_id)
-                connection.acknowledge(codec.PUBREC, packet_id, reason, exchange.text)
+                self.unheard.add(exchange)  # it is free again: MQTT-4.3.2-5, MQTT-4.3.3-9
+            packet = codec.PUBACK if exchange.qos == 1 else codec.PUBREC
+            connection.acknowledge(packet, packet_id, reason, exchange.text)
             sent = True
         return sent
 
@@ -146,6 +148,7 @@ class Window:
                     exchange.reason = WITHHELD
                 else:
                     del self._uses[exchange.packet_id]
+        self.unheard.disconnect()
         self._waiting.clear()
         self._acks.clear()
         self._received_here.clear()

@@ -16,6 +16,7 @@ from thinbridge.protocols.mqtt.connection import Connection
 from thinbridge.protocols.mqtt.exchanges import OPEN, WITHHELD, Exchange, Exchanges
 from thinbridge.protocols.mqtt.inbound import Window
 from thinbridge.protocols.mqtt.templates import Templates
+from thinbridge.protocols.mqtt.unheard import NUMBER
 
 if TYPE_CHECKING:
     from thinbridge.protocols.mqtt import MQTT
@@ -116,7 +117,8 @@ class Uplink:
         exchange = self.exchanges.begin(used or Exchange(publish.qos), message.response, message.correlation, size)
         if used is None:
             exchange.packet_id, exchange.digest = publish.packet_id, digest
-            exchange.key = self._key + publish.packet_id.to_bytes(2) + exchange.number.to_bytes(6)
+            number = window.unheard.take(publish, digest) or exchange.number.to_bytes(NUMBER)
+            exchange.key = self._key + publish.packet_id.to_bytes(2) + number
         else:
             used.tried = True
         self._arrived(connection, exchange, _inbound(exchange, topic, message))
