@@ -18,7 +18,9 @@ LAST: Final = (1 << 20) - 1
 LARGEST: Final = 6
 """The size exponent of 1024 bytes."""
 
-_OF_ONE_BLOCK: Final = frozenset((Option.BLOCK1, Option.BLOCK2, Option.OBSERVE))
+_OF_ONE_BLOCK: Final = frozenset(
+    (Option.BLOCK1, Option.BLOCK2, Option.OBSERVE, Option.ETAG, Option.NO_RESPONSE, Option.HOP_LIMIT)
+)
 
 
 class Block(NamedTuple):
@@ -60,8 +62,9 @@ def exponent(octets: int) -> int:
 def operation(code: int, options: Sequence[OptionValue]) -> bytes:
     """What the requests for all blocks of one body have in common (RFC 9175 §1.1: matchable), Request-Tag included.
 
-    Only Block and Observe may differ (RFC 7959 §2.6), and what is elective and says that it is part of no cache key:
-    the sizes, Echo (RFC 7252 §5.4.6). A hash, since devices choose how long options are.
+    What may differ: Block, and Observe (RFC 7959 §2.6); what is elective and says that it is part of no cache key: the
+    sizes, Echo (RFC 7252 §5.4.6); and what says nothing about the body: the ETags that a device has, No-Response,
+    Hop-Limit. A hash, since devices choose how long options are.
     """
     common = [one for one in options if one[0] not in _OF_ONE_BLOCK and one[0] & 0x1F != 0x1C]
     return blake2b(compose(0, code, 0, b"", common), digest_size=16).digest()

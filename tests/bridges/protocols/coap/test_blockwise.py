@@ -46,6 +46,7 @@ SAME: list[list[OptionValue]] = [
     [PATH, (Option.BLOCK1, b"\x0e")],
     [PATH, (Option.BLOCK2, b"\x16"), (Option.SIZE2, b"")],
     [(Option.OBSERVE, b""), PATH, (Option.SIZE1, b"\xff"), (Option.ECHO, b"1234")],
+    [(Option.ETAG, b"1"), PATH, (Option.HOP_LIMIT, b"\x07"), (Option.NO_RESPONSE, b"\x02")],
 ]
 OTHERS: list[list[OptionValue]] = [
     [],
