@@ -56,6 +56,9 @@ class Observer(Protocol):
     def pushed(self, endpoint: Endpoint, session: Session, outbound: Outbound, result: PushResult) -> None:
         """A push ended."""
 
+    def published(self, endpoint: Endpoint, subject: str, outbound: Outbound, count: int) -> None:
+        """Something went to all who listen to a subject there, and so many do."""
+
 
 class Exchange:
     """One message on its way: the delivery calls it back, exactly once."""
@@ -326,7 +329,11 @@ class Bridge:
 
     async def publish(self, subject: str, outbound: Outbound) -> int:
         """A POST to a subject: everyone who listens to it, on every endpoint; how many there were."""
-        return sum([await endpoint.publish(subject, outbound) for endpoint in self.endpoints])
+        counts = {endpoint: await endpoint.publish(subject, outbound) for endpoint in self.endpoints}
+        if self.observer is not None:
+            for endpoint in (one for one, count in counts.items() if count):
+                self.observer.published(endpoint, subject, outbound, counts[endpoint])
+        return sum(counts.values())
 
     def live(self) -> bool:
         """The loop turns, or nobody would be answering."""

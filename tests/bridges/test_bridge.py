@@ -54,6 +54,9 @@ class Eyes:
     def pushed(self, endpoint: Endpoint, session: Session, outbound: Outbound, result: PushResult) -> None:
         self.seen.append(f"pushed {result.name}")
 
+    def published(self, endpoint: Endpoint, subject: str, outbound: Outbound, count: int) -> None:
+        self.seen.append(f"published {subject} to {count}")
+
 
 class World:
     def __init__(self, bridge: Bridge, endpoint: StubEndpoint, sink: Sink, eyes: Eyes) -> None:
@@ -393,5 +396,6 @@ def test_a_post_to_a_subject_reaches_every_endpoint() -> None:
         async with world() as w:
             assert await w.bridge.publish("sensors/7", Outbound(None, b"21.5")) == 3
             assert w.endpoint.published == [("sensors/7", Outbound(None, b"21.5"))]
+            assert w.eyes.seen == ["published sensors/7 to 3"]
 
     run(main)

@@ -256,6 +256,13 @@ def test_a_push_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert line(capsys) == "stub      push → 5e55 → gone"
 
 
+def test_what_is_published_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Printer().published(StubEndpoint(), "rooms/\x1b7", Outbound(data=b"21"), 1)
+    assert line(capsys) == r"stub      publish 21 → rooms/\x1b7 → 1 observer"
+    Printer().published(StubEndpoint(), "clock", Outbound(), 300)
+    assert line(capsys) == "stub      publish → clock → 300 observers"
+
+
 def test_what_the_function_says_is_harmless_too(capsys: pytest.CaptureFixture[str]) -> None:
     Printer().output("\x1b]0;title\x07" + "x" * 1000)
     assert line(capsys) == rf"function  | \x1b]0;title\x07{'x' * 384}…"

@@ -125,6 +125,13 @@ class Printer:
         what = f"push {payload(outbound.data)}".rstrip()
         self._ways(endpoint, what, _device(session), self._style(result.name.lower(), fg=colour))
 
+    def published(self, endpoint: Endpoint, subject: str, outbound: Outbound, count: int) -> None:
+        """Somebody posted to a subject."""
+        self._drops.look(endpoint)
+        observers = "1 observer" if count == 1 else f"{count} observers"
+        what = f"publish {payload(outbound.data)}".rstrip()
+        self._ways(endpoint, what, cut(subject or "/", 60), self._style(observers, fg="green"))
+
     def _ways(self, endpoint: Endpoint, *ways: str) -> None:
         self._line(endpoint.name, self._style(" → ", dim=True).join(ways))
 

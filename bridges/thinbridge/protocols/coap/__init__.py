@@ -127,7 +127,7 @@ class CoAPSettings:
     """Observations of one peer; a registration past it is answered without Observe (RFC 7641 §4.1). A gateway for many
     devices is one peer."""
     observations_in_all: int = 50_000
-    """Observations of all peers together, a kilobyte each. A session is kept for as long as it has one, so they stay
+    """Observations of all peers together, 1.7 kB each. A session is kept for as long as it has one, so they stay
     below half of `limits.sessions`: however many observe, there is room for others."""
     confirm_every: int = 10
     """Each n-th notification is a CON where others are NONs: a device that has gone hears nine more, and not one a day
