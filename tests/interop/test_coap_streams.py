@@ -15,6 +15,7 @@ from tests.waiting import until
 
 from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
+from thinbridge.cli.message import Message
 from thinbridge.protocols.base import Outbound, PushResult
 from thinbridge.settings import load
 from thinbridge.testing.function import Answer, Posted, Script, Sink, echo
@@ -209,6 +210,21 @@ def test_aiocoap_by_each_carrier(scheme: str, tmp_path: Path) -> None:
                 assert (response.code, response.payload) == (aiocoap.CHANGED, b"x" * size)
             assert {posted.headers["ce-subject"] for posted in p.sink.posted} == {"sensors/7"}
             assert len(p.sink.posted) == 3
+
+    play(scene)
+
+
+@pytest.mark.parametrize("scheme", ["coap+tcp", "coap+ws", "coaps+tcp", "coaps+ws"])
+def test_our_own_device_by_each_carrier(scheme: str, tmp_path: Path) -> None:
+    async def scene() -> None:
+        authority = Authority(tmp_path)
+        async with place(secured(authority, scheme) if "coaps" in scheme else f"{scheme}://127.0.0.1:0") as p:
+            uri = p.url.replace("127.0.0.1", "localhost") + "/a"
+            message = Message(uri, b"x" * 3000, ca=authority.ca)
+            message.check()
+            result = await asyncio.to_thread(message.send, 10)
+            assert result is not None
+            assert (result.code, result.data) == ("2.04", b"x" * 3000)
 
     play(scene)
 

@@ -3,7 +3,7 @@
 import os
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -178,6 +178,14 @@ def _coap(message: Message, parts: SplitResult, patience: float) -> Exchange:
     return Observer(method, target, data, stay=message.stay, patience=patience, tell=message.tell, **how)
 
 
+def _connected(message: Message, parts: SplitResult, patience: float) -> Exchange:
+    """The same through a connection."""
+    from thinbridge.device.connected import Connected
+
+    exchange = _coap(replace(message, confirmable=False), parts, patience)
+    return Connected(exchange, lengths=carrier(parts.scheme)[1] in ("tcp", "tls"))
+
+
 def _mqtt(message: Message, parts: SplitResult, patience: float) -> Exchange:
     """Request and response over MQTT 5; 3.1.1 has no Response Topic, so its device hears the PUBACK only."""
     from thinbridge.device.mqtt import Request
@@ -218,6 +226,7 @@ def _udp(message: Message, parts: SplitResult, patience: float) -> Exchange:
 
 DEVICES: Final[dict[str, Callable[[Message, SplitResult, float], Exchange]]] = {
     "coap": _coap,
+    "coap+tcp": _connected,
     "mqtt": _mqtt,
     "udp": _udp,
 }

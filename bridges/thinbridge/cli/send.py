@@ -23,6 +23,7 @@ EXAMPLES: Final = console.examples("""
 
 OPTIONS: Final = {
     "coap": ("--method", "--type", "--non", "--observe", "--stay"),
+    "coap+tcp": ("--method", "--type", "--observe", "--stay"),
     "mqtt": ("--type", "--qos", "--response-topic", "--mqtt-version"),
     "udp": (),
     "tls": ("--ca", "--cert", "--key"),
