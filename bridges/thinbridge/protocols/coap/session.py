@@ -440,12 +440,15 @@ class CoAPSession(Session):
         when = self._sweep
         for entry in self._open.values():
             if not entry.acknowledged:
-                when = min(when, entry.due)
+                if entry.due < when:
+                    when = entry.due
                 break
         if self._outgoing.open and (due := self._outgoing.due()) < when:
             when = due
         if self._observations and (due := self._observations.next_timer()) < when:
             when = due
+        if self._uploads is None and self._downloads is None:
+            return when
         return min(when, self._transfers_due())
 
     def _transfers_due(self) -> float:
