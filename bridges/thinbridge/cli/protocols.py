@@ -66,15 +66,21 @@ def list_protocols(
 
 
 def _row(one: Any) -> tuple[str, ...]:
+    from thinbridge import registry
+
     if one.protocol is None:
         return one.name, "-", "-", one.distribution, one.problem
     protocol = one.protocol
     types = ", ".join(event.type for event in protocol.event_types)
-    return one.name, str(protocol.port), protocol.transport.value, one.distribution, types
+    by, port = registry.schemes(protocol)[one.name]
+    over = protocol.transport.value if by == "tcp" else by
+    return one.name, str(port), over, one.distribution, types
 
 
 def _details(one: Any) -> dict[str, Any]:
     """Everything a program may want to know."""
+    from thinbridge import registry
+
     details = {"name": one.name, "distribution": one.distribution}
     if one.protocol is None:
         return {**details, "problem": one.problem}
@@ -82,7 +88,7 @@ def _details(one: Any) -> dict[str, Any]:
     return {
         **details,
         "transport": protocol.transport.value,
-        "port": protocol.port,
+        "port": registry.schemes(protocol)[one.name][1],
         "events": [
             {"type": event.type, "description": event.description, "attributes": list(event.attributes)}
             for event in protocol.event_types

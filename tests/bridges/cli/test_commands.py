@@ -236,6 +236,12 @@ def test_a_summary_is_not_cut() -> None:
 def test_protocols_list() -> None:
     lines = thinbridge("protocols", "list").stdout.decode().splitlines()
     assert lines[0].split() == ["NAME", "PORT", "OVER", "FROM", "EVENTS"]
+    rows = {name: (port, over) for name, port, over, *_ in map(str.split, lines[1:])}
+    assert rows["coap"] == ("5683", "udp")
+    assert rows["coaps+tcp"] == ("5684", "tls")
+    assert rows["coap+ws"] == ("80", "ws")
+    assert rows["coaps+ws"] == ("443", "wss")
+    assert rows["coap+tcp"] == ("5683", "tcp")
     assert ["udp", "9000", "udp", "thinbridge"] in [line.split()[:4] for line in lines]
 
 

@@ -25,6 +25,7 @@ Lakers names a context by one byte, which leaves 48 of them."""
 
 silent: Final = logging.getLogger("thinbridge.adapters.coap.oscore")
 silent.disabled = True  # aiocoap logs what devices send; what happens to messages is counted
+logging.getLogger("aiocoap.cryptography").disabled = True  # the same, decrypted
 
 
 class Peer:

@@ -290,3 +290,11 @@ def test_an_unproven_address_hears_no_more_than_three_times_what_it_sent(shaken:
         heard = sum(map(len, shaken.place.send(data, DEVICE._replace(verified=False))))
         assert heard <= 3 * len(data)
     assert EMPTY == 0
+
+
+def test_nothing_that_was_protected_is_logged(place: Place, meter: Meter, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"):
+        place.send(meter.ask(1, PATH))
+        place.answer()
+        place.send(meter.ask(2, PATH)[:-1])
+    assert caplog.records == []
