@@ -248,7 +248,7 @@ def _destination(description: str) -> Schema:
     uri["maxLength"] = 2048
     some = _rule("has(self.ref) || (has(self.uri) && self.uri != '')", NOTHING)
     absolute = _rule(
-        "has(self.ref) || !has(self.uri) || self.uri == '' || self.uri.matches('^https?://[^/@ ]+')",
+        "has(self.ref) || !has(self.uri) || self.uri == '' || self.uri.matches('^(https?|coap([+]tcp)?)://[^/@ ]+')",
         _words({"dead_letter": {"uri": "there"}}),
     )
     return {**destination, "x-kubernetes-validations": [some, absolute]}

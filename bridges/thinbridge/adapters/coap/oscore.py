@@ -20,7 +20,8 @@ from thinbridge.protocols.base import Identity, Path, Sent, Stateless
 from thinbridge.protocols.coap import CoAP
 from thinbridge.protocols.coap.codec import Message, compose, decode, encode
 from thinbridge.protocols.coap.codes import BAD_OPTION, BAD_REQUEST, EMPTY, POST, UNAUTHORIZED, Option, Type
-from thinbridge.protocols.coap.request import Response
+from thinbridge.protocols.coap.overload import Rate
+from thinbridge.protocols.coap.request import Response, TurnedAway
 from thinbridge.protocols.coap.session import CoAPSession
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ usual size."""
 SEALED: Final = 32 << 20
 """Bytes of responses that are said again as they were, of all devices together; past it they are sealed anew, under a
 number of their own."""
+HANDSHAKE_RATE, HANDSHAKE_BURST = 25.0, 50
+"""Messages of EDHOC a second, and at once, of all devices together: each takes 4 ms, and anybody can send them. More
+get 4.29 with Max-Age."""
 AWAITED: Final = 65_536
 """Messages of ours whose ACK or RST is known to be for a session; those come in the clear."""
 
@@ -86,6 +90,8 @@ class OscoreCoAP(CoAP):
         """
         self.keys = Keys(self.settings.contexts, self.settings.edhoc)
         self._handshakes = Handshakes(self.keys)
+        self._handshake_rate = Rate(HANDSHAKE_RATE, HANDSHAKE_BURST)
+        self._handshakes_paid = 0.0
         self.live: set[Hashable] = set()
         """Keys of sessions."""
         self.sealed: Recent[bytes] = Recent(SEALED)
@@ -114,10 +120,10 @@ class OscoreCoAP(CoAP):
             self.heard = known
             return known.key
         if message.get(OSCORE) is None:
-            return self._plain(message, data, path)
+            return self._plain(message, data, path, now)
         return self._open(message, data, path)
 
-    def _plain(self, message: Message, data: bytes, path: Path) -> Stateless | None:
+    def _plain(self, message: Message, data: bytes, path: Path, now: float) -> Stateless | None:
         """EDHOC; anything else is refused."""
         named = tuple(value.decode("latin-1") for number, value in message.options if number == Option.URI_PATH)
         if named != PATH or self.keys.own is None or message.code != POST:
@@ -125,6 +131,10 @@ class OscoreCoAP(CoAP):
         strange = [number for number, _ in message.options if number & 1 and number not in (3, 7, Option.URI_PATH)]
         if strange:
             return self._refuse(message, (BAD_OPTION, [], b"critical option %d" % strange[0]), "bad_option")
+        try:
+            self._handshakes_paid = self._handshake_rate.charge(self._handshakes_paid, now)
+        except TurnedAway as busy:
+            return self._refuse(message, busy.response, "edhoc_busy")
         answer = self._handshakes.hear(_protected(data))
         self.counters["edhoc" if answer.code.is_successful() else "edhoc_refused"] += 1
         sealed = _datagram(answer, Type.ACK if message.type == Type.CON else Type.NON, message.mid, message.token)

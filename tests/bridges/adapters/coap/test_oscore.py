@@ -18,6 +18,7 @@ from thinbridge.protocols.coap.codes import (
     GET,
     POST,
     PROXYING_NOT_SUPPORTED,
+    TOO_MANY_REQUESTS,
     UNAUTHORIZED,
     Option,
     Type,
@@ -253,6 +254,7 @@ def test_handshakes_that_never_end_push_out_no_context(shaken: Shaken) -> None:
     meter = shaken.device()
     shaken.place.send(meter.ask(8))
     for _ in range(60):
+        shaken.place.now += 1
         shaken.device("meter-8")
     assert len(shaken.place.core.keys._made) <= HANDSHAKES + ESTABLISHED
     shaken.place.send(meter.ask(9))
@@ -271,6 +273,7 @@ def test_what_is_no_message_of_edhoc_is_refused(shaken: Shaken, payload: bytes, 
 def test_garbled_handshakes_never_raise(shaken: Shaken) -> None:
     random = Random(1)
     for number in range(200):
+        shaken.place.now += 1
         payload = b"\xf5" + random.randbytes(random.randint(0, 60))
         shaken.place.send(compose(Type.CON, POST, number, b"e", EDHOC, payload))
         shaken.place.send(compose(Type.CON, POST, number, b"e", EDHOC, random.randbytes(random.randint(0, 60))))
@@ -290,6 +293,17 @@ def test_an_unproven_address_hears_no_more_than_three_times_what_it_sent(shaken:
         heard = sum(map(len, shaken.place.send(data, DEVICE._replace(verified=False))))
         assert heard <= 3 * len(data)
     assert EMPTY == 0
+
+
+def test_handshakes_that_come_too_fast_are_put_off(shaken: Shaken) -> None:
+    """Each takes milliseconds, and anybody can send them."""
+    answers = [shaken.place.send(compose(Type.CON, POST, number, b"e", EDHOC, b"\xf5")) for number in range(60)]
+    codes = [decode(data).code for [data] in answers]
+    assert codes.count(TOO_MANY_REQUESTS) == 10
+    assert shaken.place.core.counters["edhoc_busy"] == 10
+    shaken.place.now += 2
+    [data] = shaken.place.send(compose(Type.CON, POST, 99, b"e", EDHOC, b"\xf5"))
+    assert decode(data).code == BAD_REQUEST
 
 
 def test_nothing_that_was_protected_is_logged(place: Place, meter: Meter, caplog: pytest.LogCaptureFixture) -> None:
