@@ -31,6 +31,7 @@ _OUTCOMES: Final = {
 }
 
 _MAX_AGE = re.compile(rb"max-age=(\d{1,10})", re.IGNORECASE)
+_NOT_KEPT = re.compile(rb"\bno-(store|cache)\b", re.IGNORECASE)
 
 
 class Mapper:
@@ -201,6 +202,8 @@ def _http_attributes(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, 
             content_type = value.decode("latin-1").strip() or None
         elif name == b"etag":
             attributes["etag"] = value.decode("latin-1").strip().removeprefix("W/").strip('"')
+        elif name == b"cache-control" and _NOT_KEPT.search(value):
+            attributes["maxage"] = "0"
         elif name == b"cache-control" and (found := _MAX_AGE.search(value)):
             attributes["maxage"] = found[1].decode()
         elif name == b"content-range":

@@ -135,7 +135,6 @@ class CoAPSettings:
     refresh_pause: float = 1.0
     """Seconds between two askings of the function for one observation, at least: each may start a pod, whatever the
     Max-Age of the last answer says."""
-
     event_format: int = 65001
     """The Content-Format that stands for `application/cloudevents+json`: IANA has none for it, so one of those for
     experiments (RFC 7252 §12.3), which can't be anybody's by registration. 0: none does."""
