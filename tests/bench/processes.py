@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 START = 20.0
 """Seconds that a bridge may take to listen."""
 
-_LISTENS = re.compile(rb"(?:coap|mqtt|udp)://127\.0\.0\.1:([1-9]\d*)")
+_LISTENS = re.compile(rb"(?:coap|mqtt|udp)[a-z+]*://127\.0\.0\.1:([1-9]\d*)")
 
 
 class Failed(Exception):

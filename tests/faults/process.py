@@ -48,7 +48,7 @@ class BridgeProcess:
         """Start it, and wait until it is ready."""
         self._process = await asyncio.create_subprocess_exec(*self._command, stderr=PIPE)
         self._reader = asyncio.create_task(self._read(self._process))
-        await until(lambda: self._process is None or self._process.returncode is not None or self._accepts(), 20)
+        await until(lambda: self._process is None or self._process.returncode is not None or self._accepts(), 60)
         assert self._process.returncode is None, self.log.decode()
 
     async def kill(self) -> None:
