@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from tests.functions.apps import App, running
 
-from thinbridge_functions import Event, Pushed
+from thinbridge_functions import Event, Pushed, Reply
 from thinbridge_functions.testing import call, coap, mqtt, udp
 
 EXAMPLES = Path(__file__).parents[2] / "functions" / "examples"
@@ -124,8 +125,15 @@ def test_observe_clock(apps: dict[str, App], monkeypatch: pytest.MonkeyPatch) ->
     assert reply is not None
     assert (status, reply["coapobserve"], reply["coapmaxage"], reply.text()[2::3]) == (200, "refresh", "5", "::\n")
     main = module_of(EXAMPLES / "observe_clock" / "main.py")
-    monkeypatch.setattr(main, "publish", lambda event, *what, token: [what, ("clock", "tea\n")].count(what))
-    assert call(main.observe_clock, coap("POST", "clock", b"tea")).json() == {"told": 2}
+    rung: list[Any] = []
+
+    def ring(event: Event, *what: Any, token: str | None) -> int:
+        rung.append(what)
+        return len(rung)
+
+    monkeypatch.setattr(main, "publish", ring)
+    assert call(main.observe_clock, coap("POST", "clock", b"tea")).json() == {"told": 1}
+    assert rung == [("clock", Reply("tea\n", coap_max_age=5))]
     assert call(main.observe_clock, coap("POST", "clock")).status == 400
 
 

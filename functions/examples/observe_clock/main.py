@@ -17,4 +17,5 @@ def observe_clock(event: Event) -> Reply | dict[str, int]:
         return Reply(now, coap_observe="refresh", coap_max_age=SECONDS)  # who does not observe hears it once
     if not event.data:
         raise reject("say what to ring")
-    return {"told": publish(event, subject, f"{event.text()}\n", token=TOKEN)}
+    ring = Reply(f"{event.text()}\n", coap_max_age=SECONDS)  # then it is a clock again
+    return {"told": publish(event, subject, ring, token=TOKEN)}
