@@ -172,7 +172,12 @@ def list_types(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
 
     check_format(flags["output"], NAMELESS)
     types = [
-        {"type": event.type, "protocol": one.name, "port": one.protocol.port, "description": event.description}
+        {
+            "type": event.type,
+            "protocol": one.name,
+            "port": registry.schemes(one.protocol)[one.name][1],
+            "description": event.description,
+        }
         for one in registry.installed()
         if one.protocol is not None
         for event in one.protocol.event_types
