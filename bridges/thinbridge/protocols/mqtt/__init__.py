@@ -186,6 +186,9 @@ class MQTT(Protocol):
         self.listeners = Listeners()
         self.retained = Retained(settings.retained, settings.retained_bytes)
         self._flaps = Flaps(settings.takeovers)
+        self._allowed: Allowed | None = None  # the same for all devices, where no template asks for a name
+        if not any(templates.asks(text) for text in (*settings.may_subscribe, *settings.may_publish)):
+            self._allowed = self.allowed("", "")
 
     def open(self, key: Hashable, path: Path, now: float) -> Session:
         """A connection's first session: it waits for the CONNECT."""
@@ -215,6 +218,8 @@ class MQTT(Protocol):
 
     def allowed(self, device: str, client_id: str) -> Allowed:
         """The topics that a device may use."""
+        if self._allowed is not None:
+            return self._allowed
         settings = self.settings
         return Allowed(
             Templates(settings.may_subscribe, device, client_id), Templates(settings.may_publish, device, client_id)

@@ -35,6 +35,10 @@ _FLAGS: Final = {PUBREL: 2, SUBSCRIBE: 2, UNSUBSCRIBE: 2}
 """The lower four bits of the first byte where they are not 0; PUBLISH has its own (§2.1.3)."""
 
 
+_ACKS: Final = {PUBACK: b"\x40\2", PUBREC: b"\x50\2", PUBREL: b"\x62\2", PUBCOMP: b"\x70\2"}
+"""How an acknowledgement without a reason begins."""
+
+
 def check_flags(first: int) -> None:
     """The reserved flags of any packet but PUBLISH (MQTT-2.1.3-1; 3.1.1: MQTT-2.2.2-1, MQTT-2.2.2-2).
 
@@ -105,9 +109,9 @@ def encode_ack(kind: int, packet_id: int, reason: int, v5: bool, text: str = "")
         v5: MQTT 5, else 3.1.1.
         text: its Reason String; empty: none.
     """
-    first = kind << 4 | _FLAGS.get(kind, 0)
     if not (v5 and reason):
-        return bytes((first, 2)) + packet_id.to_bytes(2)
+        return _ACKS[kind] + packet_id.to_bytes(2)
+    first = kind << 4 | _FLAGS.get(kind, 0)
     body = packet_id.to_bytes(2) + bytes((reason,))
     return wire.packet(first, body + properties.encode({properties.REASON_STRING: text}) if text else body)
 

@@ -86,8 +86,11 @@ class Connection:
 
     def acknowledge(self, kind: int, packet_id: int, reason: int, text: str = "") -> None:
         """A PUBACK, PUBREC, PUBREL or PUBCOMP, with its Reason String where that is wanted and fits."""
+        if not text:
+            self.send(codec.encode_ack(kind, packet_id, reason, self.v5))
+            return
         packet = codec.encode_ack(kind, packet_id, reason, self.v5, text if self.verbose else "")
-        if not self.send(packet) and text:  # MQTT-3.4.2-2, MQTT-3.5.2-2
+        if not self.send(packet):  # MQTT-3.4.2-2, MQTT-3.5.2-2
             self.send(codec.encode_ack(kind, packet_id, reason, self.v5))
 
     def goodbye(self, reason: int, text: str) -> None:

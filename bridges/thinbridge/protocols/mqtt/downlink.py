@@ -31,6 +31,8 @@ class Downlink:
         events: where the outcomes of pushes are reported.
     """
 
+    __slots__ = ("_allowed", "_outbox", "_protocol", "_retained", "_subscriptions")
+
     def __init__(self, protocol: "MQTT", session: "MQTTSession", allowed: Templates, events: deque[Event]) -> None:
         settings = protocol.settings
         self._protocol = protocol

@@ -30,6 +30,9 @@ class Identifiers:
     def __len__(self) -> int:
         return self._bits.bit_count()
 
+    def __bool__(self) -> bool:
+        return self._bits != 0
+
     def add(self, packet_id: int) -> None:
         """It is in the set from now on."""
         self._bits |= 1 << packet_id
@@ -49,6 +52,8 @@ class Window:
     Args:
         limit: how many may wait for their acknowledgement on one connection.
     """
+
+    __slots__ = ("_acks", "_received_here", "_uses", "_waiting", "limit", "received", "unheard")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -80,7 +85,10 @@ class Window:
 
     def full(self) -> bool:
         """More are unacknowledged than a MQTT 5 client was allowed (MQTT-3.3.4-7)."""
-        return len(self._acks) + len(self._received_here) >= self.limit
+        waiting = len(self._acks)
+        if self._received_here:
+            waiting += len(self._received_here)
+        return waiting >= self.limit
 
     def add(self, exchange: Exchange, inbound: Inbound | None) -> Inbound | None:
         """A message has arrived on this connection, in this order; what is to be delivered now."""
@@ -96,10 +104,9 @@ class Window:
         """Send the PUBACKs and PUBRECs that are due, in the order in which the messages came (MQTT-4.6.0-2, -3).
 
         Returns:
-            Whether there were any, so that `admit` may have room.
+            Whether messages wait for room, and there is some now: `admit` them.
         """
         acks = self._acks
-        sent = False
         while acks and acks[0].reason >= 0:
             exchange = acks.popleft()
             packet_id, reason = exchange.packet_id, exchange.reason
@@ -111,8 +118,7 @@ class Window:
                 self.unheard.add(exchange)  # it is free again: MQTT-4.3.2-5, MQTT-4.3.3-9
             packet = codec.PUBACK if exchange.qos == 1 else codec.PUBREC
             connection.acknowledge(packet, packet_id, reason, exchange.text)
-            sent = True
-        return sent
+        return bool(self._waiting) and len(acks) < self.limit
 
     def release(self, packet_id: int) -> bool:
         """PUBREL: the identifier is free (MQTT-4.3.3-12); False: there was nothing to release.

@@ -31,6 +31,11 @@ class Outbox:
         events: where the outcomes of pushes are reported.
     """
 
+    __slots__ = (
+        "_connection", "_counters", "_events", "_last_id", "_limit", "_max_octets", "_octets", "_published", "_queue",
+        "_released", "_window",
+    )  # fmt: skip
+
     def __init__(self, limit: int, octets: int, window: int, counters: Counter[str], events: deque[Event]) -> None:
         self._limit, self._max_octets, self._window = limit, octets, window
         self._counters, self._events = counters, events

@@ -284,8 +284,12 @@ class MQTTSession(Session):
         if reply.outcome is Outcome.ACCEPTED and (reply.data or reply.is_event):
             outbound = Outbound(reply.content_type, reply.data, dict(reply.attributes), reply.is_event)
             self._publish(found, outbound, found.qos, now)
-        self._settle()
-        self._drained(now)
+        if self._connection is None:
+            self._settle()
+        elif self.paused:
+            self.paused = self._uplink.crowded
+        if self._drained_at is not None:
+            self._drained(now)
         return True
 
     def push(self, target: int | None, outbound: Outbound, now: float) -> int:

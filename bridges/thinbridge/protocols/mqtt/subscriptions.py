@@ -85,6 +85,8 @@ class Subscriptions:
         limit: how many.
     """
 
+    __slots__ = ("_all", "_limit", "_listeners", "_session", "_wild")
+
     def __init__(self, session: "MQTTSession", listeners: Listeners, limit: int) -> None:
         self._session, self._listeners = session, listeners
         self._limit = limit

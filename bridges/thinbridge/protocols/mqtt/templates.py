@@ -54,6 +54,11 @@ class Templates:
         return any(topics.covers(one, levels) for one in self._filters)
 
 
+def asks(text: str) -> bool:
+    """Whether it has a placeholder."""
+    return any(place in text for place in PLACEHOLDERS)
+
+
 def fits(text: str, names: dict[str, str]) -> bool:
     """Whether the names that a template asks for can stand in it."""
     wanted = [name for place, name in names.items() if place in text]

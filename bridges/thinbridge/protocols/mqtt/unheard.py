@@ -19,6 +19,8 @@ NUMBER: Final = 6
 
 _ENTRY: Final = Struct(f"!Hq{NUMBER}s")
 """Packet identifier, digest of topic and payload, number of the use."""
+_PACK: Final = _ENTRY.pack
+_KEPT_BYTES: Final = KEPT * _ENTRY.size
 
 
 class Unheard:
@@ -32,12 +34,14 @@ class Unheard:
 
     def add(self, exchange: Exchange) -> None:
         """A packet identifier was freed by what is sent now."""
-        self._here += _ENTRY.pack(exchange.packet_id, exchange.digest, exchange.key[-NUMBER:])
-        del self._here[: -KEPT * _ENTRY.size]
+        here = self._here
+        here += _PACK(exchange.packet_id, exchange.digest, exchange.key[-NUMBER:])
+        if len(here) > 2 * _KEPT_BYTES:  # not each time: it is called for every message
+            del here[:-_KEPT_BYTES]
 
     def disconnect(self) -> None:
         """The connection was lost, and perhaps some of them with it."""
-        self._before = (self._before + self._here)[-KEPT * _ENTRY.size :]
+        self._before = (self._before + self._here)[-_KEPT_BYTES:]
         self._here = bytearray()
 
     def take(self, publish: Publish, digest: int) -> bytes | None:

@@ -32,6 +32,8 @@ class Uplink:
         events: where its messages are reported.
     """
 
+    __slots__ = ("_allowed", "_events", "_key", "_protocol", "_window", "draining", "exchanges")
+
     def __init__(self, protocol: "MQTT", key: bytes, allowed: Templates, events: deque[Event]) -> None:
         settings = protocol.settings
         self._protocol = protocol
@@ -51,7 +53,7 @@ class Uplink:
     @property
     def unreleased(self) -> bool:
         """A PUBREL is still to come."""
-        return len(self._window.received) > 0
+        return bool(self._window.received)
 
     # --- messages -------------------------------------------------------------------------------------------------
 
@@ -102,7 +104,8 @@ class Uplink:
             counters["duplicates"] += 1
             self._arrived(connection, used, None)
             return
-        window.received.discard(publish.packet_id)  # QoS 1 now: the device has lost its memory
+        if window.received:
+            window.received.discard(publish.packet_id)  # QoS 1 now: the device has lost its memory
         try:
             message = self._read(connection, publish, topic)
         except DecodeError as refusal:
