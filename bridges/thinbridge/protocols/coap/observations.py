@@ -88,13 +88,15 @@ class Observations:
         """A GET or FETCH with Observe.
 
         Returns:
-            Whether it is to be delivered as what it asks for. If not there is no room, and it is only a GET (§4.1).
+            Whether it is delivered as what it asks for. If not, as where there is no room, it is only a GET (§4.1).
         """
         known = self._by_token.get(message.token)
         if request.observe == DEREGISTER:
             if known is not None:
                 self._end(known, now)
             return True
+        if request.block2 is not None and request.block2.num:
+            return False  # a later block is what is asked for: it has no notifications (RFC 7959 §2.6)
         if known is None and (len(self) >= self._settings.observations or self._observers.full):
             self._counters["observations_full"] += 1
             return False

@@ -823,6 +823,14 @@ def test_what_a_datagram_does_not_hold_goes_in_blocks() -> None:
     assert len(scene.messages) == 1
 
 
+def test_a_later_block_is_not_observed() -> None:
+    scene = Scene()
+    scene.ask((Option.BLOCK2, b"\x16"))
+    assert "coapobserve" not in scene.inbound.attributes
+    assert scene.answer(granted(bytes(2000)))[0].get(Option.OBSERVE) is None
+    assert scene.publish() == 0
+
+
 def test_a_body_in_blocks_may_say_what_is_observed() -> None:
     scene = Scene()
     observe = (Option.OBSERVE, b"")
