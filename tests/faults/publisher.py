@@ -38,6 +38,9 @@ class Publisher:
         """By PUBACK or PUBREC: the bridge has them, the device forgets them."""
         self.phantom: set[bytes] = set()
         """Of these, what the sink did not have at that moment."""
+        self.sent: set[bytes] = set()
+        self.repeated: set[bytes] = set()
+        """Sent again, with DUP: a broker takes that for another message."""
         self.connections = 0
         self._port = port
         self._todo = [f"{client_id}:{number}".encode() for number in reversed(range(count))]
@@ -70,6 +73,7 @@ class Publisher:
             self.connections += 1
             for packet_id in self._released:
                 self._release(writer, packet_id)
+            self.repeated.update(self._open.values())
             for packet_id, payload in self._open.items():
                 self._publish(writer, packet_id, payload, dup=True)
             while self._busy:
@@ -84,6 +88,7 @@ class Publisher:
         while self._todo and len(self._open) + len(self._released) < self._window:
             packet_id, self._next = self._next, self._next % 65535 + 1
             self._open[packet_id] = self._todo.pop()
+            self.sent.add(self._open[packet_id])
             self._publish(writer, packet_id, self._open[packet_id], dup=False)
 
     def _hear(self, writer: asyncio.StreamWriter, kind: int, body: bytes) -> None:
