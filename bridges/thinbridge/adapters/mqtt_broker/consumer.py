@@ -7,10 +7,10 @@ from paho.mqtt.client import MQTTMessage
 
 from thinbridge.adapters.mqtt_broker import messages
 from thinbridge.adapters.mqtt_broker.link import Link
-from thinbridge.adapters.mqtt_broker.messages import Outgoing
 from thinbridge.adapters.mqtt_broker.window import Use, Window
 from thinbridge.protocols.mqtt import reasons
 from thinbridge.protocols.mqtt.codec import Publish
+from thinbridge.protocols.mqtt.message import Publication
 
 
 class Consumer:
@@ -93,7 +93,7 @@ class Consumer:
         self.leaving = True
         self.link.pause()
 
-    def say(self, message: Outgoing) -> None:
+    def say(self, message: Publication) -> None:
         """Publish by this connection, if it stands."""
         if self.link.connected:
             self.link.publish(message)

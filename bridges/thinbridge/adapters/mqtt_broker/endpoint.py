@@ -18,7 +18,6 @@ from thinbridge.adapters.mqtt_broker import messages, tls
 from thinbridge.adapters.mqtt_broker.consumer import Consumer
 from thinbridge.adapters.mqtt_broker.devices import BrokerSession, Devices
 from thinbridge.adapters.mqtt_broker.link import Identity, Link, Owner
-from thinbridge.adapters.mqtt_broker.messages import Outgoing
 from thinbridge.adapters.mqtt_broker.outbox import Outbox
 from thinbridge.adapters.mqtt_broker.presence import Presence
 from thinbridge.adapters.mqtt_broker.replicas import PATIENCE, Act, Action
@@ -39,6 +38,7 @@ from thinbridge.protocols.base import (
 from thinbridge.protocols.mqtt import reasons, topics
 from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.exchanges import OPEN
+from thinbridge.protocols.mqtt.message import Publication, publication
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -273,21 +273,22 @@ class BrokerEndpoint(Endpoint):
             if done is not None:
                 done(PushResult.REFUSED)
             return
-        self._outbox.add(messages.outgoing(topic, content_type, data, attributes, correlation), done)
+        now = self._loop.time()
+        self._outbox.add(publication(topic, content_type, data, attributes, now, correlation=correlation), done, now)
 
     def _may_publish(self, topic: str) -> bool:
-        """A topic that a function, or a request, named: a name, not the server's own (§4.7.2), and on the list."""
-        if topic.startswith("$") or not topics.is_name(topic):
-            return False
-        return any(topics.matches(levels, topic) for levels in self._allowed)
+        """A topic that a function, or a request, named: one that we may, and on the list."""
+        return topics.is_ours(topic) and any(topics.matches(levels, topic) for levels in self._allowed)
 
     def _published(self, packet_id: int, reason: int) -> None:
-        self._outbox.published(packet_id, reason)
+        self._outbox.published(packet_id, reason, self._loop.time())
 
     def _connection(self, up: bool) -> None:
         """The connection that publishes stands, or is gone."""
         if up:
-            self._loop.call_soon(self._outbox.pump)  # when what was not acknowledged has been sent again
+            self._loop.call_soon(
+                self._outbox.pump, self._loop.time()
+            )  # when what was not acknowledged has been sent again
         else:
             self._outbox.down()
 
@@ -393,7 +394,7 @@ class BrokerEndpoint(Endpoint):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _speak(self, seat: int, message: Outgoing) -> None:
+    def _speak(self, seat: int, message: Publication) -> None:
         consumer = self._consumers.get(seat)
         if consumer is not None and not consumer.leaving:
             consumer.say(message)

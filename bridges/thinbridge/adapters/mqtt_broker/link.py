@@ -22,10 +22,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from thinbridge.adapters.mqtt_broker.messages import Outgoing
+from thinbridge.adapters.mqtt_broker import messages
 from thinbridge.adapters.mqtt_broker.settings import SHARE, BrokerSettings
 from thinbridge.adapters.mqtt_broker.wire import Wire
 from thinbridge.protocols.mqtt import reasons
+from thinbridge.protocols.mqtt.message import Publication
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -184,9 +185,9 @@ class Link:
         """PUBACK; only while it is connected, and only for what came by this connection."""
         self._client.ack(packet_id, qos)
 
-    def publish(self, message: Outgoing) -> int:
+    def publish(self, message: Publication) -> int:
         """PUBLISH, while it is connected; the packet identifier that `published` tells of."""
-        given = message.paho() if self._v5 else None
+        given = messages.paho_properties(message, self._loop.time()) if self._v5 else None
         return self._client.publish(message.topic, message.data, message.qos, message.retain, given).mid
 
     def pause(self) -> None:

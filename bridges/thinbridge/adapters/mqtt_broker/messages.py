@@ -5,7 +5,6 @@ tell the two ways from one another.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from paho.mqtt.client import MQTTMessage
@@ -13,10 +12,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.mqtt import cloudevents, properties, topics
+from thinbridge.protocols.mqtt import cloudevents, codec, properties, topics
 from thinbridge.protocols.mqtt.cloudevents import Message
 from thinbridge.protocols.mqtt.codec import Publish
-from thinbridge.protocols.mqtt.message import Publication, expiry_of, properties_of
+from thinbridge.protocols.mqtt.message import Publication
 
 _NAMES: Final[Mapping[str, int]] = {
     "MessageExpiryInterval": properties.MESSAGE_EXPIRY,
@@ -80,42 +79,22 @@ def size_of(publish: Publish) -> int:
     return size
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A PUBLISH to the broker."""
-
-    topic: str
-    data: bytes
-    qos: int
-    retain: bool
-    properties: Mapping[int, Any]
-
-    @property
-    def size(self) -> int:
-        """Bytes that it holds, about; at least its packet's."""
-        return Publication(self.topic, self.data, self.qos, properties=self.properties).size
-
-    def paho(self) -> Properties | None:
-        """Its properties, as paho takes them."""
-        if not self.properties:
-            return None
-        given = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's are untyped
-        for name, number in _NAMES.items():
-            if number in self.properties:
-                setattr(given, name, self.properties[number])
-        return given
+def paho_properties(publication: Publication, now: float) -> Properties | None:
+    """The properties of what goes out, as paho takes them; of its expiry, what is left (MQTT-3.3.2-6 is the same)."""
+    values = dict(publication.properties)
+    if publication.expires is not None:
+        values[properties.MESSAGE_EXPIRY] = max(0, round(publication.expires - now))
+    if not values:
+        return None
+    given = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's are untyped
+    for name, number in _NAMES.items():
+        if number in values:
+            setattr(given, name, values[number])
+    return given
 
 
-def outgoing(
-    topic: str, content_type: str | None, data: bytes, attributes: Mapping[str, str], correlation: bytes | None
-) -> Outgoing:
-    """What a function sends, as a PUBLISH; its reply event chooses QoS (1 unless it does), RETAIN and expiry."""
-    qos, expiry = attributes.get("mqttqos", "1"), expiry_of(attributes)
-    values = properties_of(content_type, attributes, correlation)
-    return Outgoing(
-        topic,
-        data,
-        int(qos) if qos in ("0", "1", "2") else 1,
-        attributes.get("mqttretain") == "true",
-        values if expiry is None else {**values, properties.MESSAGE_EXPIRY: expiry},
-    )
+def octets_of(publication: Publication) -> int:
+    """Bytes of its packet."""
+    publish = Publish(publication.topic, publication.data, publication.qos, packet_id=1)
+    publish.properties = {**publication.properties, properties.MESSAGE_EXPIRY: 0}
+    return len(codec.encode_publish(publish, True))

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from thinbridge.adapters.mqtt_broker.messages import Outgoing
+from thinbridge.adapters.mqtt_broker.messages import octets_of
 from thinbridge.protocols.base import PushResult
 from thinbridge.protocols.mqtt import reasons
+from thinbridge.protocols.mqtt.message import Publication
 
 WINDOW: Final = 20
 """QoS 1 messages that may wait for the broker's acknowledgement, if its Receive Maximum is not smaller."""
@@ -33,7 +34,7 @@ class Publisher(Protocol):
     def receive_maximum(self) -> int:
         """QoS 1 messages that it lets wait for its acknowledgement."""
 
-    def publish(self, message: Outgoing) -> int:
+    def publish(self, message: Publication) -> int:
         """Hand it to paho; its packet identifier."""
 
 
@@ -41,7 +42,7 @@ class Publisher(Protocol):
 class Item:
     """A message that waits."""
 
-    message: Outgoing
+    message: Publication
     size: int
     done: Done | None
     """None: nobody asks, or has been told."""
@@ -72,11 +73,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._sent)
 
-    def add(self, message: Outgoing, done: Done | None) -> None:
+    def add(self, message: Publication, done: Done | None, now: float) -> None:
         """A new message; `done` is told what became of it, now or later."""
         item = Item(message, message.size, done)
         publisher = self._publisher
-        if publisher.max_packet and item.size > publisher.max_packet:
+        if publisher.max_packet and octets_of(message) > publisher.max_packet:
             self._refuse(item, PushResult.TOO_LARGE)
         elif len(self) >= self._limit or self._bytes + item.size > self._octets:
             self._refuse(item, PushResult.BUSY)
@@ -85,19 +86,24 @@ class Outbox:
         else:
             self._bytes += item.size
             self._waiting.append(item)
-            self.pump()
+            self.pump(now)
             if not publisher.connected:
                 item.tell(PushResult.QUEUED)
 
-    def pump(self) -> None:
-        """Hand over what the broker takes now."""
+    def pump(self, now: float) -> None:
+        """Hand over what the broker takes now; what nobody needs any more goes."""
         publisher = self._publisher
         window = min(WINDOW, publisher.receive_maximum)
         while self._waiting and publisher.connected and len(self._sent) < window:
             item = self._waiting.popleft()
+            if item.message.expires is not None and item.message.expires <= now:
+                self._bytes -= item.size
+                self._counters["outbound_expired"] += 1
+                item.tell(PushResult.GONE)
+                continue
             self._sent[publisher.publish(item.message)] = item
 
-    def published(self, packet_id: int, reason: int) -> None:
+    def published(self, packet_id: int, reason: int, now: float) -> None:
         """The broker's acknowledgement; with QoS 0, that it was written."""
         item = self._sent.pop(packet_id, None)
         if item is None:
@@ -107,7 +113,7 @@ class Outbox:
             self._refuse(item, PushResult.REFUSED)
         else:
             item.tell(PushResult.DELIVERED)
-        self.pump()
+        self.pump(now)
 
     def down(self) -> None:
         """The connection is gone: what is here waits for the next; QoS 0, which may have been lost, does not."""
@@ -115,6 +121,7 @@ class Outbox:
             if not item.message.qos:
                 del self._sent[packet_id]
                 self._bytes -= item.size
+                self._refuse(item, PushResult.BUSY)
         for item in (*self._sent.values(), *self._waiting):
             item.tell(PushResult.QUEUED)
 

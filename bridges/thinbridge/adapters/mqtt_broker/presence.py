@@ -12,9 +12,9 @@ from typing import Final
 from paho.mqtt.client import MQTTMessage
 
 from thinbridge.adapters.mqtt_broker.link import Identity, Link, Owner, Will
-from thinbridge.adapters.mqtt_broker.messages import Outgoing
 from thinbridge.adapters.mqtt_broker.replicas import BEAT, Action, Replicas, State, Word, decode
 from thinbridge.adapters.mqtt_broker.settings import BrokerSettings
+from thinbridge.protocols.mqtt.message import Publication
 
 TICK: Final = 0.25
 """Seconds between two looks; what is heard is looked at at once."""
@@ -42,7 +42,7 @@ class Presence:
         own: int | None,
         link: Callable[[Identity, Owner], Link],
         act: Callable[[Action], None],
-        speak: Callable[[int, Outgoing], None],
+        speak: Callable[[int, Publication], None],
         changed: Callable[[bool], None],
         published: Callable[[int, int], None],
     ) -> None:
@@ -78,12 +78,12 @@ class Presence:
         if seat in self.replicas.held:
             self._speak(seat, self._retained(seat, self.replicas.state(seat)))
 
-    def free(self, seat: int) -> Outgoing:
+    def free(self, seat: int) -> Publication:
         """What to say of a seat that is left."""
         return self._retained(seat, Word(self.replicas.instance, State.FREE))
 
-    def _retained(self, seat: int, word: Word) -> Outgoing:
-        return Outgoing(f"{self._topic}/{seat}", word.encode(), 1, True, {})
+    def _retained(self, seat: int, word: Word) -> Publication:
+        return Publication(f"{self._topic}/{seat}", word.encode(), 1, retain=True)
 
     def look(self) -> None:
         """Decide, and do it."""
@@ -94,7 +94,7 @@ class Presence:
         """Tell a seat's holder that it is wanted."""
         if self.link.connected:
             word = Word(self.replicas.instance, State.FREE)
-            self.link.publish(Outgoing(f"{self._topic}/{seat}/{WANTED}", word.encode(), 1, False, {}))
+            self.link.publish(Publication(f"{self._topic}/{seat}/{WANTED}", word.encode(), 1))
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK, self._tick)

@@ -8,7 +8,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from thinbridge.adapters.mqtt_broker import messages
-from thinbridge.protocols.mqtt import properties
+from thinbridge.protocols.mqtt import message, properties
 
 
 def received(topic: bytes = b"a/b", payload: bytes = b"x", **values: Any) -> MQTTMessage:
@@ -81,20 +81,9 @@ def test_payloads_of_3_1_1_are_events_only_if_the_listener_says_so() -> None:
 
 
 def test_what_goes_out() -> None:
-    message = messages.outgoing("t", "text/plain", b"x", {"mqttqos": "0", "mqttretain": "true", "n": "v"}, b"c")
-    assert (message.topic, message.data, message.qos, message.retain) == ("t", b"x", 0, True)
-    given: Any = message.paho()
+    made = message.publication("t", "text/plain", b"x", {"n": "v", "mqttexpiry": "60"}, 100.0, correlation=b"c")
+    given: Any = messages.paho_properties(made, 110.0)
     assert (given.ContentType, given.CorrelationData, given.UserProperty) == ("text/plain", b"c", [("n", "v")])
-    assert messages.outgoing("t", None, b"", {}, None).paho() is None
-
-
-@pytest.mark.parametrize(("said", "qos"), [(None, 1), ("1", 1), ("2", 2), ("9", 1), ("x", 1)])
-def test_qos_is_the_functions_choice(said: str | None, qos: int) -> None:
-    attributes = {} if said is None else {"mqttqos": said}
-    assert messages.outgoing("t", None, b"", attributes, None).qos == qos
-
-
-def test_a_function_says_how_long_it_matters() -> None:
-    one = messages.outgoing("t", None, b"", {"mqttexpiry": "60"}, None)
-    assert one.properties == {properties.MESSAGE_EXPIRY: 60}
-    assert messages.outgoing("t", None, b"", {}, None).properties == {}
+    assert given.MessageExpiryInterval == 50
+    assert messages.paho_properties(message.publication("t", None, b"", {}, 0.0), 0.0) is None
+    assert messages.octets_of(made) == 2 + 2 + len("t") + 2 + 1 + 5 + 13 + 4 + 7 + len("x")
