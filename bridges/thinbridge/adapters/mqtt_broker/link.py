@@ -179,7 +179,7 @@ class Link:
     def unsent(self) -> bool:
         """Whether something waits for the broker to read."""
         wire = self._client.wire
-        return self.connected and wire is not None and wire.unsent
+        return self.connected and wire is not None and (wire.unsent or self._client.want_write())
 
     def acknowledge(self, packet_id: int, qos: int) -> None:
         """PUBACK; only while it is connected, and only for what came by this connection."""
@@ -314,7 +314,7 @@ class Link:
         return given
 
     def _read(self) -> None:
-        """What the wire has, packet by packet; an acknowledgement that a callback of paho's made goes out now."""
+        """What the wire has, packet by packet; then what paho has kept: its callbacks' own, what the wire had no room for."""
         client, wire = self._client, self._client.wire
         while wire is not None and wire.unread and (not self._paused or wire.ended) and client.socket() is wire:
             client.loop_read()
@@ -369,14 +369,10 @@ class Link:
             return
         self.max_packet = getattr(given, "MaximumPacketSize", 0)
         self.receive_maximum = getattr(given, "ReceiveMaximum", 0xFFFF)
-        self.error = self._said = None
-        self._expect(None)
-        if self.identity.filters:
-            self._subscribe(self.identity.filters)
-            self._expect("SUBACK")
-        present = bool(flags.session_present)
-        LOG.info("connected to the broker", extra=self._fields(session_present=present))
-        self._owner.up(present)
+        self.error = None
+        self._subscribe(self.identity.filters)
+        self._expect("SUBACK")
+        self._owner.up(bool(flags.session_present))
 
     def _subscribe(self, filters: Sequence[str]) -> None:
         self._asked = list(filters)
@@ -391,7 +387,9 @@ class Link:
         self, client: PahoClient, data: Any, packet_id: int, codes: list[ReasonCode], given: Properties | None
     ) -> None:
         self._expect(None)
-        self.subscribed = True
+        if not self.subscribed:
+            self.subscribed, self._said = True, None
+            LOG.info("connected to the broker", extra=self._fields())
         granted = dict(zip(self._asked, (int(code.value) for code in codes), strict=False))
         refused = [text for text, code in granted.items() if code != self._settings.qos]
         if refused != self.refused:

@@ -178,6 +178,8 @@ class Wire:
             self._at = 0
             self._loop.call_soon(self._ready)
             return
+        if len(self._out) > UNSENT >= len(self._out) - sent:
+            self._loop.call_soon(self._ready)  # there is room again
         del self._out[:sent]
         if bool(self._out) != self._writing:
             self._writing = bool(self._out)
