@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.conftest import PATH
-from tests.faults.process import free_port
 from tests.waiting import until
 
 DURABLE = "autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n"
@@ -26,7 +25,9 @@ class Mosquitto:
     """
 
     def __init__(self, settings: str = "allow_anonymous true\n", *, durable: bool = True) -> None:
-        self.port = free_port()
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port: int = sock.getsockname()[1]
         self._folder = Path(tempfile.mkdtemp(prefix="mosquitto-"))
         self._config = self._folder / "mosquitto.conf"
         text = f"persistence true\npersistence_location {self._folder}/\nset_tcp_nodelay true\n"

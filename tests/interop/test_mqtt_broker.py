@@ -4,16 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import websockets.asyncio.server as websocket
+from tests.certificates import Authority
 from tests.interop.bridges import run
 from tests.mosquitto import Mosquitto
 from tests.waiting import until
 
 from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
+from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Outbound, PushResult
 from thinbridge.settings import load
 from thinbridge.testing.function import Answer, Script, Sink, echo
@@ -186,3 +190,195 @@ def test_pushes_go_to_topics_that_are_allowed() -> None:
             assert await bridge.publish("elsewhere", Outbound(None, b"x")) == 0
 
     play(scene)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_tls_with_certificates_on_both_sides(tmp_path: Path, loop: str) -> None:
+    async def scene() -> None:
+        authority = Authority(tmp_path)
+        server, server_key = authority.issue("server", "127.0.0.1")
+        bridge, bridge_key = authority.issue("bridge", common_name="bridge")
+        settings = f"cafile {authority.ca}\ncertfile {server}\nkeyfile {server_key}\n"
+        settings += "require_certificate true\nuse_identity_as_username true\n"
+        async with Mosquitto(settings) as broker, Sink(accepts) as sink:
+            files = {"tls_ca": authority.ca, "tls_certificate": bridge, "tls_key": bridge_key}
+            url = listener("mqtts+broker", broker.port, subscribe="t", **files)
+            async with running(sink, url):
+                ours = ("--cafile", authority.ca, "--cert", bridge, "--key", bridge_key)
+                command = ["mosquitto_pub", "-h", "127.0.0.1", "-p", broker.port, *ours, "-q", 1, "-t", "t", "-l"]
+                lines = "".join(f"{number}\n" for number in range(300)).encode()  # many packets in one record
+                assert await run(*command, stdin=lines) == (0, "")
+                await until(lambda: len(sink.accepted) == 300)
+
+    if loop == "asyncio":
+        play(scene)
+    else:
+        uvloop = pytest.importorskip("uvloop")
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(scene())
+
+
+def test_a_broker_that_is_not_whom_it_should_be_gets_nothing(tmp_path: Path) -> None:
+    async def scene() -> None:
+        server, server_key = Authority(tmp_path, "theirs").issue("server", "127.0.0.1")
+        ours = Authority(tmp_path, "ours")
+        settings = f"certfile {server}\nkeyfile {server_key}\nallow_anonymous true\n"
+        async with Mosquitto(settings) as broker, Sink(accepts) as sink:
+            url = listener("mqtts+broker", broker.port, subscribe="t", tls_ca=ours.ca)
+            bridge = build(load({"listen": [url], "sink": sink.url, "http": "127.0.0.1:0"}, {}))
+            await bridge.start()
+            await until(
+                lambda: "verify" in (health(bridge)["error"] or "") or "issuer" in (health(bridge)["error"] or "")
+            )
+            await bridge.stop()
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "key", "keys"),
+    [
+        ("mqtt+broker", "tls_ca", {"tls_ca": "ca.pem"}),
+        ("mqtts+broker", "tls_ca", {"tls_ca": "nothing.pem"}),
+        ("mqtts+broker", "tls_ca", {"tls_ca": "empty.pem"}),
+        ("mqtts+broker", "tls_certificate", {"tls_certificate": "server.crt", "tls_key": "other.key"}),
+        ("mqtts+broker", "password_file", {"username": "me", "password_file": "nothing"}),
+        ("mqtt+broker", "replica", {"share": "g", "replica": "hostname"}),
+    ],
+)
+def test_files_that_cannot_be_used_end_the_start(
+    scheme: str, key: str, keys: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        monkeypatch.setattr("socket.gethostname", lambda: "laptop")
+        authority = Authority(tmp_path)
+        authority.issue("server", "127.0.0.1")
+        authority.issue("other", "127.0.0.1")
+        (tmp_path / "empty.pem").touch()
+        files = {
+            name: str(tmp_path / value) if "." in value or "file" in name else value for name, value in keys.items()
+        }
+        url = listener(scheme, 1, subscribe="t", **files)
+        bridge = build(load({"listen": [url], "sink": "http://127.0.0.1:1/", "http": "127.0.0.1:0"}, {}))
+        with pytest.raises(SettingsError) as refused:
+            await bridge.start()
+        assert refused.value.key == key
+
+    play(scene)
+
+
+def test_a_user_name_and_a_password(tmp_path: Path) -> None:
+    async def scene() -> None:
+        passwords = tmp_path / "passwords"
+        assert (await run("mosquitto_passwd", "-c", "-b", passwords, "bridge", "secret"))[0] == 0
+        passwords.chmod(0o644)
+        async with Mosquitto(f"allow_anonymous false\npassword_file {passwords}\n") as broker, Sink(accepts) as sink:
+            token = tmp_path / "token"
+            token.write_text("wrong")
+            url = listener("mqtt+broker", broker.port, subscribe="t", username="bridge", password_file=str(token))
+            bridge = build(load({"listen": [url], "sink": sink.url, "http": "127.0.0.1:0"}, {}))
+            await bridge.start()
+            await until(lambda: health(bridge)["error"] == "the broker refuses: Not authorized")
+            await bridge.stop()
+            token.write_text("secret\n")
+            async with running(sink, url):
+                pass
+
+    play(scene)
+
+
+def test_over_a_websocket() -> None:
+    """Debian's mosquitto has none, so an independent server of WebSockets stands before it."""
+
+    async def scene() -> None:
+        async with Mosquitto() as broker, Sink(accepts) as sink:
+
+            async def carry(connection: websocket.ServerConnection) -> None:
+                assert connection.request is not None
+                assert (connection.request.path, connection.subprotocol) == ("/ws/mqtt", "mqtt")
+                reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+
+                async def back() -> None:
+                    while data := await reader.read(1 << 16):
+                        await connection.send(data)
+
+                task = asyncio.ensure_future(back())
+                async for message in connection:
+                    assert isinstance(message, bytes)
+                    writer.write(message)
+                task.cancel()
+                writer.close()
+
+            async with websocket.serve(carry, "127.0.0.1", 0, subprotocols=["mqtt"], ping_interval=0.1) as server:  # type: ignore[list-item]
+                port = next(iter(server.sockets)).getsockname()[1]
+                async with running(sink, listener("mqtt+broker", port, subscribe="t", websocket="/ws/mqtt")):
+                    command = ["mosquitto_pub", "-p", broker.port, "-q", 1, "-t", "t", "-l"]
+                    lines = "".join(f"{number} {'x' * 1000}\n" for number in range(300)).encode()
+                    assert await run(*command, stdin=lines) == (0, "")
+                    await until(lambda: len(sink.accepted) == 300)
+                    await asyncio.sleep(0.3)  # some pings
+
+    play(scene)
+
+
+@both
+def test_replicas_share_the_messages_and_answer_them(version: str) -> None:
+    async def scene() -> None:
+        async with Mosquitto() as broker, Sink() as sink:
+            url = listener("mqtt+broker", broker.port, subscribe=["ask"], share="all", version=version, client_id="b")
+            async with running(sink, url) as one, running(sink, url) as other:
+                ids = {health(one)["client_ids"][0], health(other)["client_ids"][0]}
+                assert ids == {"b-0", "b-1"}
+                command = ["mosquitto_pub", "-p", broker.port, "-q", 1, "-t", "ask", "-l"]
+                lines = "".join(f"{number}\n" for number in range(100)).encode()
+                assert await run(*command, stdin=lines) == (0, "")
+                await until(lambda: len(sink.accepted) == 100)
+                assert sorted(int(posted.body) for posted in sink.accepted) == list(range(100))
+                shares = [bridge.recorder.messages["mqtt+broker", "accepted"] for bridge in (one, other)]
+                assert min(shares) > 20
+                if version == "5":
+                    ask = ["mosquitto_rr", "-V", "5", "-p", broker.port, "-t", "ask", "-e", "answers", "-m", "hello"]
+                    for _ in range(2):  # one replica answers, then the other
+                        assert await run(*ask) == (0, "hello\n")
+
+    play(scene)
+
+
+def test_a_replica_that_waits_comes_in_when_another_goes() -> None:
+    async def scene() -> None:
+        async with Mosquitto() as broker, Sink(accepts) as sink:
+            url = listener("mqtt+broker", broker.port, subscribe="t", share="all", replicas="1")
+            async with running(sink, url) as first:
+                second = build(load({"listen": [url], "sink": sink.url, "http": "127.0.0.1:0"}, {}))
+                await second.start()
+                await until(lambda: health(second)["waiting"])
+                await asyncio.sleep(2)
+                assert health(second)["client_ids"] == []
+                assert health(first)["subscribed"]
+            assert await run("mosquitto_pub", "-p", broker.port, "-q", 1, "-t", "t", "-m", "x") == (0, "")
+            await until(lambda: sink.accepted, 20)
+            assert health(second)["subscribed"]
+            await second.stop()
+
+    play(scene)
+
+
+def test_the_right_to_tell_each_other_is_asked_for_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        rules = tmp_path / "rules"
+        rules.write_text("topic read t\n")
+        rules.chmod(0o644)
+        async with Mosquitto(f"allow_anonymous true\nacl_file {rules}\n") as broker, Sink(accepts) as sink:
+            url = listener("mqtt+broker", broker.port, subscribe="t", share="all", client_id="b")
+            bridge = build(load({"listen": [url], "sink": sink.url, "http": "127.0.0.1:0"}, {}))
+            await bridge.start()
+            await until(lambda: bridge.endpoints[0].counters.get("presence_refused"), 20)
+            await bridge.stop()
+
+    play(scene)
+    lines = [record.getMessage() for record in caplog.records if "replicas tell each other" in record.getMessage()]
+    assert lines == [
+        "the broker refuses what replicas tell each other: grant the bridge's user read and write of thinbridge/b/#"
+    ]

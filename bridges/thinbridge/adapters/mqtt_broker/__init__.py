@@ -5,7 +5,7 @@ message until the sink has accepted it, since its acknowledgement waits for that
 
     settings    keys, checked
     endpoint    the parts below, joined
-    link        a connection that is made again, with paho in it; wire is its socket
+    link        a connection that is made again, with paho in it; wire is its socket, websocket another's layer
     consumer    what comes under one client id
     window      what is not acknowledged yet, and the order of the acknowledgements
     devices     whose sessions messages belong to

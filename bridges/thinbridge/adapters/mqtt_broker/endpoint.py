@@ -207,6 +207,7 @@ class BrokerEndpoint(Endpoint):
             "subscribed": bool(links) and all(link.subscribed for link in links),
             "error": faults[0] if faults else None,
             "client_ids": sorted(link.identity.client_id for link in links),
+            "waiting": self._presence is not None and self._presence.replicas.waiting,
             "refused": sorted({text for link in links for text in link.refused}),
             "open": sum(consumer.window.open for consumer in self._consumers.values()),
             "withheld": sum(bool(use.tries) for use in self._owners),

@@ -24,6 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from thinbridge.adapters.mqtt_broker import messages
 from thinbridge.adapters.mqtt_broker.settings import SHARE, BrokerSettings
+from thinbridge.adapters.mqtt_broker.websocket import WebSocket
 from thinbridge.adapters.mqtt_broker.wire import Wire
 from thinbridge.protocols.mqtt import reasons
 from thinbridge.protocols.mqtt.message import Publication
@@ -90,12 +91,28 @@ class Owner(Protocol):
 
 
 class _Client(PahoClient):
-    """paho's client, its socket wrapped; the two places where its insides are touched."""
+    """paho's client with sockets of ours; the only place where its insides are touched.
+
+    Args:
+        url: of the WebSocket; empty: none.
+        options: paho's own.
+    """
 
     wire: Wire | None = None
 
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, reconnect_on_failure=False, manual_ack=True, **options)
+        self._url = url
+
     def _create_socket(self) -> Wire:
-        self.wire = Wire(super()._create_socket())
+        sock = self._create_socket_connection()
+        try:
+            if self._ssl_context is not None:
+                sock = self._ssl_context.wrap_socket(sock, server_hostname=self._host)
+            self.wire = Wire(WebSocket(sock, self._url) if self._url else sock)
+        except BaseException:
+            sock.close()
+            raise
         return self.wire
 
     def ping(self) -> None:
@@ -275,13 +292,10 @@ class Link:
     def _new_client(self) -> _Client:
         settings, identity = self._settings, self.identity
         client = _Client(
-            CallbackAPIVersion.VERSION2,
-            identity.client_id,
+            self._websocket_url(),
+            client_id=identity.client_id,
             clean_session=None if self._v5 else not identity.keeps,
             protocol=MQTTProtocolVersion.MQTTv5 if self._v5 else MQTTProtocolVersion.MQTTv311,
-            transport="websockets" if settings.websocket else "tcp",
-            reconnect_on_failure=False,
-            manual_ack=True,
         )
         client.connect_timeout = settings.connect_timeout
         client.max_inflight_messages_set(0)  # the outbox keeps its own
@@ -291,8 +305,6 @@ class Link:
             self._on_message,
             self._on_publish,
         )
-        if settings.websocket:
-            client.ws_set_options(settings.websocket)
         if self._context is not None:
             client.tls_set_context(self._context)
         if identity.will is not None:
@@ -305,6 +317,12 @@ class Link:
             client.connect_async(host, port, settings.keep_alive)
         return client
 
+    def _websocket_url(self) -> str:
+        if not self._settings.websocket:
+            return ""
+        (host, port), scheme = self._place, "ws" if self._context is None else "wss"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{self._settings.websocket}"
+
     def _announced(self) -> Properties:
         settings = self._settings
         given = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's are untyped
@@ -314,7 +332,7 @@ class Link:
         return given
 
     def _read(self) -> None:
-        """What the wire has, packet by packet; then what paho has kept: its callbacks' own, what the wire had no room for."""
+        """What the wire has, packet by packet; then what paho has kept for when there was room."""
         client, wire = self._client, self._client.wire
         while wire is not None and wire.unread and (not self._paused or wire.ended) and client.socket() is wire:
             client.loop_read()

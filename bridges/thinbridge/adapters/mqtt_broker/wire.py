@@ -19,7 +19,7 @@ UNSENT: Final = 1 << 20
 
 
 class Socket(Protocol):
-    """TCP, TLS or paho's WebSocket."""
+    """TCP, TLS or a WebSocket."""
 
     def recv(self, buffer_size: int, /) -> bytes:
         """Read."""
