@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +63,12 @@ class Mosquitto:
     async def stop(self) -> None:
         """SIGTERM: it writes everything down."""
         await self._end(signal.SIGTERM)
+
+    async def written(self) -> None:
+        """Wait until it has written down what it acknowledged until now."""
+        now = time.time()
+        database = self._folder / "mosquitto.db"
+        await until(lambda: database.exists() and database.stat().st_mtime > now)
 
     async def _end(self, number: signal.Signals) -> None:
         assert self._process is not None

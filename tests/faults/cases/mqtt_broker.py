@@ -24,11 +24,13 @@ from thinbridge.testing import Faults
 from thinbridge.testing.chaos import StreamChaos
 from thinbridge.testing.function import Answer, Posted, Sink, failing
 
-SEEDS: Final = 10
-MESSAGES: Final = 2000  # of each seed
+SEEDS: Final = 5
+MESSAGES: Final = 4000  # of each seed: 10⁵ in all
 DEVICES: Final = 4
 TIMES: Final = 3
 """How often a seed kills."""
+WINDOW: Final = 500
+"""Messages that may wait for the function at a time: each waits for the PUBACK of those before it, and they fail."""
 PATIENCE: Final = 120.0
 """Seconds after the last acknowledgement in which the rest must arrive: a killed bridge and its broker come back."""
 
@@ -38,14 +40,16 @@ class Scene:
 
     def __init__(self, seed: int, messages: int) -> None:
         self.random = Random(seed)
-        self.broker = Mosquitto()
+        self.broker = Mosquitto(f"allow_anonymous true\nmax_inflight_messages {WINDOW}\n")
         self.sink = Sink(failing(seed, 0.3, Answer(503), lambda posted: Answer(204)))
         self.messages = messages
         self.times = TIMES if messages >= MESSAGES else 1
         self.devices: list[Publisher] = []
+        self.published: asyncio.Future[list[None]]
 
     def bridge(self, port: int, **options: object) -> BridgeProcess:
         """One that subscribes to what devices publish."""
+        options = {"window": WINDOW, **options}
         query = "&".join(f"{key}={quote(str(value), safe='')}" for key, value in options.items())
         listen = f"mqtt+broker://127.0.0.1:{port}/?subscribe=readings&client_id=faults&{query}"
         return BridgeProcess(self.sink.url, "--listen", listen)
@@ -55,9 +59,9 @@ class Scene:
         """Devices publish meanwhile; then all of it must arrive."""
         each = self.messages // DEVICES
         self.devices = [Publisher(f"device-{number}", self.broker.port, each) for number in range(DEVICES)]
-        tasks = asyncio.gather(*(device.run() for device in self.devices))
+        self.published = asyncio.gather(*(device.run() for device in self.devices))
         yield
-        await tasks
+        await self.published
         try:
             await until(lambda: self.acknowledged <= self.arrived, PATIENCE)
         except TimeoutError:
@@ -141,12 +145,29 @@ async def _bridge_killed(scene: Scene) -> Tally:
         return scene.tally(bridge, one_id=False)
 
 
-async def _broker_ends(scene: Scene, *, kill: bool) -> Tally:
+async def _broker_restarted(scene: Scene) -> Tally:
     async with scene.bridge(scene.broker.port) as bridge:
         await subscribed(bridge)
 
         async def fault() -> None:
-            await (scene.broker.kill() if kill else scene.broker.stop())
+            await scene.broker.stop()
+            await asyncio.sleep(scene.random.random())
+            await scene.broker.start()
+
+        async with scene.publishing():
+            await scene.meanwhile(fault, scene.times)
+        return scene.tally(bridge, one_id=True)
+
+
+async def _broker_killed(scene: Scene) -> Tally:
+    """While the bridge takes what devices have published; mosquitto acknowledges that a moment before it writes it."""
+    async with scene.bridge(scene.broker.port) as bridge:
+        await subscribed(bridge)
+
+        async def fault() -> None:
+            await scene.published
+            await scene.broker.written()
+            await scene.broker.kill()
             await asyncio.sleep(scene.random.random())
             await scene.broker.start()
 
@@ -157,7 +178,7 @@ async def _broker_ends(scene: Scene, *, kill: bool) -> Tally:
 
 async def _connection_cut(scene: Scene) -> Tally:
     """In the middle of packets, both ways."""
-    bad = Faults(delay=0.001, split=0.2, cut=20 / scene.messages)
+    bad = Faults(delay=0.001, split=0.2, cut=0.05 if scene.times > 1 else 0.2)
     async with StreamChaos(("127.0.0.1", scene.broker.port), bad, bad, scene.random.randrange(1 << 30)) as chaos:
         async with scene.bridge(chaos.port) as bridge:
             await subscribed(bridge)
@@ -208,8 +229,8 @@ def _case(name: str, fault: str, scene: Callable[[Scene], Awaitable[Tally]]) -> 
 
 CASES: Final = (
     _case("bridge-killed", f"bridge killed {TIMES} times (SIGKILL)", _bridge_killed),
-    _case("restart", f"broker restarted {TIMES} times", partial(_broker_ends, kill=False)),
-    _case("killed", f"broker killed {TIMES} times (SIGKILL), durable settings", partial(_broker_ends, kill=True)),
+    _case("restart", f"broker restarted {TIMES} times", _broker_restarted),
+    _case("killed", f"broker killed {TIMES} times (SIGKILL), durable settings", _broker_killed),
     _case("cut", "connection to the broker cut inside packets", _connection_cut),
     _case("replica-gone", "two replicas, one killed for good", _replica_gone),
 )

@@ -13,7 +13,8 @@ from thinbridge.protocols.base import Inbound
 from thinbridge.protocols.mqtt.exchanges import OPEN, OVERHEAD, Exchange
 
 REMEMBERED: Final = 1024
-"""Uses that are remembered after their PUBACK: it may be lost with its connection, or in the broker's crash."""
+"""Uses that are remembered after their PUBACK, which may be lost with its connection, or in the broker's crash; and
+about so many that the broker has not had it for, and never sends again: they may have expired there."""
 
 NEVER: Final = -1
 """The generation of a use that no connection waits for."""
@@ -71,14 +72,12 @@ class Window:
 
     def connected(self, present: bool) -> None:
         """A new connection; `present`: the broker still has the session, and sends what is not acknowledged again."""
-        before = self.generation
         self.generation += 1
         if not present:
             self._uses.clear()
             self._acked.clear()
-            return
-        for packet_id, use in list(self._uses.items()):  # what the broker did not send again last time, it has dropped
-            if use.generation != before and use.reason != OPEN:
+        for packet_id, use in list(self._uses.items()):  # what the broker has dropped, it does not send again
+            if len(self._uses) > REMEMBERED and use.reason != OPEN:
                 del self._uses[packet_id]
 
     def arrived(self, packet_id: int, dup: bool, digest: int, octets: int) -> Use | None:

@@ -115,6 +115,7 @@ def test_what_the_socket_does_not_take_at_once_is_sent_later() -> None:
         await asyncio.sleep(0.2)
         async for message in connection:
             received.put_nowait(len(message))
+            await connection.send(b"done")
 
     def scene(port: int) -> None:
         ws = dial(port)
@@ -127,6 +128,7 @@ def test_what_the_socket_does_not_take_at_once_is_sent_later() -> None:
             buffer += b"x"  # more may come meanwhile; it is not part of it
         assert (sent, tries > 1) == (20_000_000, True)
         ws.setblocking(True)
+        assert take(ws, 4) == b"done"
         ws.close()
 
     play(counts, scene, subprotocols=[MQTT], max_size=None)

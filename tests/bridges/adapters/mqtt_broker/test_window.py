@@ -126,14 +126,29 @@ def test_what_is_remembered_is_bounded() -> None:
     assert came(at, 1, dup=True).key != first.key
 
 
-def test_what_the_broker_does_not_send_again_is_forgotten() -> None:
+def test_what_was_accepted_is_known_after_many_connections() -> None:
     at = window()
     use = came(at, 1)
+    at.disconnected()
     at.decided(use, 0)
-    for _ in range(2):  # it expired at the broker, or was deleted
-        at.disconnected()
+    for _ in range(3):  # each was lost before the broker came to it
         at.connected(True)
-    assert came(at, 1, dup=True) is not use
+        at.disconnected()
+    at.connected(True)
+    assert at.arrived(1, True, 1, 100) is None
+    assert acked(at) == [1]
+
+
+def test_what_the_broker_does_not_send_again_is_forgotten_some_day() -> None:
+    at = window()
+    uses = [came(at, packet_id) for packet_id in range(1, REMEMBERED + 12)]
+    at.disconnected()
+    for use in uses[1:]:
+        at.decided(use, 0)
+    at.connected(True)
+    assert at.arrived(1, True, 1, 100) is None  # not accepted yet
+    assert at.arrived(2, True, 1, 100) is not None
+    assert at.arrived(REMEMBERED, True, 1, 100) is None
 
 
 def test_reading_pauses_by_number_and_by_bytes() -> None:
