@@ -79,6 +79,16 @@ class Process:
         """What it wrote to stderr so far."""
         return os.pread(self._log.fileno(), 1 << 20, 0)
 
+    def line(self, seconds: float) -> str:
+        """The next line that it prints, within so long."""
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], seconds)[0]:
+            raise self.failed(f"{Path(self._process.args[0]).name} hangs")  # type: ignore[index, arg-type]
+        line = self._process.stdout.readline().decode()
+        if not line:
+            raise self.failed(f"{Path(self._process.args[0]).name} ended")  # type: ignore[index, arg-type]
+        return line.strip()
+
     def failed(self, what: str) -> Failed:
         """An error that ends in its last words."""
         lines = self.log().decode(errors="replace").strip().splitlines()
@@ -112,7 +122,7 @@ class Load(Process):
 
     def sink(self) -> str:
         """The URL to POST to."""
-        return f"http://127.0.0.1:{self._line(5)}/"
+        return f"http://127.0.0.1:{self.line(5)}/"
 
     def round(self, port: int, seconds: float) -> dict[str, float]:
         """Messages back and forth for so long; what became of them (`load.c`)."""
@@ -122,14 +132,5 @@ class Load(Process):
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self.failed("load ended") from None
-        result: dict[str, float] = json.loads(self._line(seconds + 15))
+        result: dict[str, float] = json.loads(self.line(seconds + 15))
         return result
-
-    def _line(self, seconds: float) -> str:
-        assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], seconds)[0]:
-            raise self.failed("load hangs")
-        line = self._process.stdout.readline().decode()
-        if not line:
-            raise self.failed("load ended")
-        return line.strip()
