@@ -1,7 +1,7 @@
 """MQTT with a broker and without: what a message costs the process that takes it, beside paho alone.
 
-One `mosquitto_pub` publishes the same lines to each in turn; the sink answers 204. Only the CPU time of the process that
-takes them is counted: broker, publisher and sink have the other core.
+One `mosquitto_pub` publishes the same lines to each in turn; the sink answers 204. Only the CPU time of the process
+that takes them is counted: broker, publisher and sink have the other core.
 """
 
 import asyncio
