@@ -50,6 +50,10 @@ class Consumer:
         self._pace()
         self._changed(self, True)
 
+    def failed(self) -> None:
+        """It could not connect."""
+        self._counters["connection_failed"] += 1
+
     def down(self, taken_over: bool) -> None:
         """Not connected any more."""
         if taken_over:

@@ -18,7 +18,7 @@ from thinbridge.adapters.mqtt_broker import messages, tls
 from thinbridge.adapters.mqtt_broker.consumer import Consumer
 from thinbridge.adapters.mqtt_broker.devices import BrokerSession, Devices
 from thinbridge.adapters.mqtt_broker.link import Identity, Link, Owner
-from thinbridge.adapters.mqtt_broker.outbox import Outbox
+from thinbridge.adapters.mqtt_broker.outbox import Done, Outbox
 from thinbridge.adapters.mqtt_broker.presence import Presence
 from thinbridge.adapters.mqtt_broker.replicas import PATIENCE, Act, Action
 from thinbridge.adapters.mqtt_broker.settings import BrokerSettings
@@ -37,7 +37,7 @@ from thinbridge.protocols.base import (
 )
 from thinbridge.protocols.mqtt import reasons, topics
 from thinbridge.protocols.mqtt.codec import Publish
-from thinbridge.protocols.mqtt.exchanges import OPEN
+from thinbridge.protocols.mqtt.exchanges import OPEN, Exchange
 from thinbridge.protocols.mqtt.message import Publication, publication
 
 LOG: Final = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class BrokerEndpoint(Endpoint):
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[Use, asyncio.TimerHandle] = {}
         self._owners: dict[Use, tuple[Consumer, BrokerSession]] = {}
-        self._draining = False
+        self._draining = self._closing = False
         self._presence: Presence | None = None
         self._outbox: Outbox
         self._publisher: Link
@@ -135,10 +135,7 @@ class BrokerEndpoint(Endpoint):
         else:
             session.exchanges.end(use)
         if outcome is Outcome.ACCEPTED and (reply.data or reply.is_event):
-            attributes = reply.attributes if reply.is_event else {}
-            topic = attributes.get("mqtttopic")
-            correlation = use.correlation if topic is None else None
-            self._send(topic or use.response, reply.content_type, reply.data, attributes, correlation, None)
+            self._reply(use, Outbound(reply.content_type, reply.data, dict(reply.attributes), reply.is_event), None)
         return True
 
     def push(
@@ -149,18 +146,12 @@ class BrokerEndpoint(Endpoint):
         if session.closed:
             done(PushResult.GONE)
             return
-        use = session.exchanges.target(target)
-        attributes = outbound.attributes if outbound.is_event else {}
-        topic, correlation = attributes.get("mqtttopic"), None
-        if topic is None and use is not None:
-            topic, correlation = use.response, use.correlation
-        self._send(topic, outbound.content_type, outbound.data, attributes, correlation, done)
+        self._reply(session.exchanges.target(target), outbound, done)
 
     async def publish(self, subject: str, outbound: Outbound) -> int:
         """To a topic of that name; the broker knows who listens, so it counts as one."""
         done: asyncio.Future[PushResult] = self._loop.create_future()
-        attributes = outbound.attributes if outbound.is_event else {}
-        self._send(subject, outbound.content_type, outbound.data, attributes, None, done.set_result)
+        self._send(subject, outbound, None, done.set_result)
         return int(await done in (PushResult.DELIVERED, PushResult.QUEUED))
 
     def drain(self) -> None:
@@ -174,10 +165,9 @@ class BrokerEndpoint(Endpoint):
 
     async def close(self) -> None:
         """Leave every client id, so that another can have it, and disconnect."""
-        self._draining = True
+        self._draining = self._closing = True
+        await asyncio.gather(*self._tasks)
         await asyncio.gather(*(self._disconnect(number) for number in list(self._consumers)))
-        for task in self._tasks:
-            task.cancel()
         if self._presence is not None:
             await self._presence.stop()
         self._outbox.close()
@@ -258,24 +248,26 @@ class BrokerEndpoint(Endpoint):
 
     # --- to the broker --------------------------------------------------------------------------------------------
 
-    def _send(
-        self,
-        topic: str | None,
-        content_type: str | None,
-        data: bytes,
-        attributes: Mapping[str, str],
-        correlation: bytes | None,
-        done: Callable[[PushResult], None] | None,
-    ) -> None:
+    def _reply(self, exchange: Exchange | None, outbound: Outbound, done: Done | None) -> None:
+        """To the `mqtttopic` that it names, else to the Response Topic of the exchange."""
+        topic, correlation = outbound.attributes.get("mqtttopic"), None
+        if topic is None and exchange is not None:
+            topic, correlation = exchange.response, exchange.correlation
+        if topic is not None:
+            self._send(topic, outbound, correlation, done)
+        elif done is not None:
+            done(PushResult.REFUSED)  # it does not say where, and nobody asked
+
+    def _send(self, topic: str, outbound: Outbound, correlation: bytes | None, done: Done | None) -> None:
         """Publish to a topic that is allowed; `done` hears what became of it."""
-        if topic is None or not self._may_publish(topic):
-            if topic is not None:
-                self._counters["topic_not_allowed"] += 1
-            if done is not None:
-                done(PushResult.REFUSED)
+        if self._may_publish(topic):
+            now, attributes = self._loop.time(), outbound.attributes
+            sent = publication(topic, outbound.content_type, outbound.data, attributes, now, correlation=correlation)
+            self._outbox.add(sent, done, now)
             return
-        now = self._loop.time()
-        self._outbox.add(publication(topic, content_type, data, attributes, now, correlation=correlation), done, now)
+        self._counters["topic_not_allowed"] += 1
+        if done is not None:
+            done(PushResult.REFUSED)
 
     def _may_publish(self, topic: str) -> bool:
         """A topic that a function, or a request, named: one that we may, and on the list."""
@@ -287,9 +279,7 @@ class BrokerEndpoint(Endpoint):
     def _connection(self, up: bool) -> None:
         """The connection that publishes stands, or is gone."""
         if up:
-            self._loop.call_soon(
-                self._outbox.pump, self._loop.time()
-            )  # when what was not acknowledged has been sent again
+            self._loop.call_soon(self._outbox.pump, self._loop.time())  # when paho has sent again what it must
         else:
             self._outbox.down()
 
@@ -377,7 +367,7 @@ class BrokerEndpoint(Endpoint):
             return
         consumer.leave()
         end = self._loop.time() + PATIENCE / 2
-        while consumer.window.open and self._loop.time() < end:  # noqa: ASYNC110  # deliveries are no events
+        while consumer.window.open and self._loop.time() < end and not self._closing:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         if self._consumers.get(seat) is consumer:
             await self._disconnect(seat)

@@ -80,6 +80,9 @@ class Owner(Protocol):
     def up(self, present: bool) -> None:
         """Connected; `present`: the broker had kept the session."""
 
+    def failed(self) -> None:
+        """No connection was made."""
+
     def down(self, taken_over: bool) -> None:
         """No longer connected."""
 
@@ -159,7 +162,7 @@ class Link:
         self._owner, self._chance = owner, chance
         self._v5 = settings.version == "5"
         self._client = self._new_client()
-        self._paused = self._stopped = False
+        self._paused = self._stopped = self._stood = False
         self._code = 0  # the broker's reason for the end of the connection
         self._said: str | None = None  # the last reason that was logged, unless it was connected since
         self._asked: list[str] = []
@@ -227,7 +230,10 @@ class Link:
         while True:
             await self.permitted.wait()
             begun = self._loop.time()
+            self._stood = False
             reason = await self._connection()
+            if not self._stood:
+                self._owner.failed()
             self._say(reason)
             failures = 0 if self._loop.time() - begun > STEADY else failures + 1
             await asyncio.sleep(self._pause(failures))
@@ -249,7 +255,7 @@ class Link:
         self._lost = lost
         try:
             await self._loop.run_in_executor(None, self._dial)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a resolver, OpenSSL, a file, a WebSocket: whatever it is, it is tried again
             return _words(error)
         wire = self._client.wire
         assert wire is not None
@@ -387,7 +393,7 @@ class Link:
             return
         self.max_packet = getattr(given, "MaximumPacketSize", 0)
         self.receive_maximum = getattr(given, "ReceiveMaximum", 0xFFFF)
-        self.error = None
+        self.error, self._stood = None, True
         self._subscribe(self.identity.filters)
         self._expect("SUBACK")
         self._owner.up(bool(flags.session_present))

@@ -112,6 +112,9 @@ class Presence:
         self.replicas.listening(self._loop.time())
         self._changed(True)
 
+    def failed(self) -> None:
+        """It could not connect: the others tell of that."""
+
     def down(self, taken_over: bool) -> None:
         """Not connected any more."""
         self.replicas.deaf()

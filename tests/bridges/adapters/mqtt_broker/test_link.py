@@ -60,11 +60,14 @@ class Owner:
         self.told: list[str] = []
         self.messages: list[MQTTMessage] = []
         self.acks: list[tuple[int, int]] = []
-        self.stop_at = 0
+        self.stop_at = self.failures = 0
         self.link: Link
 
     def up(self, present: bool) -> None:
         self.told.append("up")
+
+    def failed(self) -> None:
+        self.failures += 1
 
     def down(self, taken_over: bool) -> None:
         self.told.append("taken over" if taken_over else "down")
@@ -163,6 +166,12 @@ async def too_long(broker: Broker) -> None:
     await broker.forever()
 
 
+async def malformed(broker: Broker) -> None:
+    await broker.welcome()
+    broker.writer.write(b"\x32\x08\x00\x01t\x00\x01\x05\x26\x00")  # properties that end too soon
+    await broker.forever()
+
+
 async def busy(broker: Broker) -> None:
     await broker.expect(1, b"\x20\x03\x00\x89\x00")
 
@@ -187,6 +196,7 @@ async def silent(broker: Broker) -> None:
         (half_closes, "the connection broke"),
         (garbage, "the connection broke"),
         (too_long, "the connection broke"),
+        (malformed, "the connection broke"),
         (busy, "the broker refuses: Server busy"),
         (shutting_down, "the broker disconnects: Server shutting down"),
     ],
@@ -194,7 +204,7 @@ async def silent(broker: Broker) -> None:
 def test_it_comes_back_and_says_once_why_it_was_gone(
     script: Script, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stood = script in (half_closes, too_long, shutting_down)  # and each loss of what stood is said
+    stood = script in (half_closes, too_long, malformed, shutting_down)  # and each loss of what stood is said
     assert ends(caplog, script, script) == ([reason, reason] if stood else [reason])
 
 
@@ -219,7 +229,7 @@ def test_a_refusal_is_named(connack: bytes, reason: str, version: str) -> None:
     async def scene() -> None:
         async with linked(refuses, version=version) as (link, owner, _connections):
             await until(lambda: link.error == reason)
-            assert owner.told == []
+            assert (owner.told, owner.failures > 0) == ([], True)
 
     play(scene)
 
