@@ -7,14 +7,12 @@ So all that requests can do is there once, in `protocols.coap`, whatever carries
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from thinbridge.adapters.coap.bert import Runs
 from thinbridge.adapters.coap.framing import TCP, Frame, Framing, WebSocket, datagram
 from thinbridge.adapters.coap.signalling import Signalling
 from thinbridge.protocols.base import Event, Inbound, Path, Sent
-from thinbridge.protocols.coap.blockwise import exponent
 from thinbridge.protocols.coap.codec import empty
 from thinbridge.protocols.coap.codes import CONTINUE, EMPTY, Type
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, Entry, Memory
@@ -115,7 +113,7 @@ class StreamSession(CoAPSession):
             self.drain(self._now)
         elif self._signalling.greeted and not greeted:
             room = min(self._terms.max_payload, max(16, self._signalling.peer_takes - OVERHEAD))
-            self._settings, self._szx = replace(self._terms, max_payload=room), exponent(room)
+            self.transfers.limit(room)
 
     def _requested(self, request: bytes, path: Path) -> None:
         """A request; if it is a run of blocks, these, until the core has something to say but "Continue"."""

@@ -10,6 +10,7 @@
     representations.py   responses in blocks, kept while devices fetch them
     cloudevents.py       a CloudEvent that a device sends itself
     discovery.py         what there is: /.well-known/core (RFC 6690)
+    transfers.py         both of one peer
     memory.py            what is remembered, so that a repeat is not delivered again
     outgoing.py          CONs until they are acknowledged
     observers.py         who observes what, over all sessions (RFC 7641)

@@ -186,7 +186,7 @@ class Observations:
             self._counters["format_changed"] += 1
             response = OTHER_FORMAT
         observation.steer(reply, response, self._settings.refresh_pause, now)
-        response = self._session.fitted(request, response, now)
+        response = self._session.transfers.fitted(request, response, now)
         held = Held(response, CONFIRMABLE.get(reply.attributes.get("coapconfirmable", "")))
         return self._notifier.notify(observation, held, push, now)
 

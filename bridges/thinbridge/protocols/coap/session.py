@@ -2,6 +2,9 @@
 
 A request is reported once. Its answer goes out piggybacked if it comes within `ack_delay`, else the device gets its
 empty ACK and, later, one separate response that is retransmitted until it is acknowledged. Made by `CoAP.open`.
+
+Over 400 lines because it is one state machine; what can stand alone does: `memory`, `outgoing`, `transfers`,
+`observations`.
 """
 
 from collections.abc import Hashable, Sequence
@@ -25,17 +28,17 @@ from thinbridge.protocols.base import (
     peer_text,
 )
 from thinbridge.protocols.coap import cloudevents, discovery
-from thinbridge.protocols.coap.blockwise import Block, exponent, operation
 from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection
 from thinbridge.protocols.coap.codes import BAD_OPTION, CONTINUE, EMPTY, GATEWAY_TIMEOUT, Option, Type
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, LIFETIMES, Entry, Memory
 from thinbridge.protocols.coap.observation import Observation
 from thinbridge.protocols.coap.observations import Observations
 from thinbridge.protocols.coap.outgoing import Outgoing, Transmission
-from thinbridge.protocols.coap.representations import Downloads, check, part_of
+from thinbridge.protocols.coap.representations import part_of
 from thinbridge.protocols.coap.request import Refused, Request, Response, TurnedAway, read
-from thinbridge.protocols.coap.response import BUSY, number_of, respond
-from thinbridge.protocols.coap.uploads import Uploads, too_large
+from thinbridge.protocols.coap.response import BUSY, respond
+from thinbridge.protocols.coap.transfers import Transfers
+from thinbridge.protocols.coap.uploads import too_large
 
 if TYPE_CHECKING:
     from thinbridge.protocols.coap import CoAP
@@ -57,7 +60,6 @@ class CoAPSession(Session):
         self._protocol = protocol
         self._counters = protocol.counters
         self._settings = protocol.settings
-        self._szx = exponent(protocol.settings.max_payload)
         self._path = path
         who = f"{path.identity.kind}:{path.identity.name}" if path.identity else self.peer
         self._who = f"{len(who)} {who} ".encode()
@@ -69,8 +71,7 @@ class CoAPSession(Session):
         self._paid = 0.0
         """Until when its messages are paid for, by the endpoint's `rate`."""
         self._observations: Observations | None = None  # until it asks to observe
-        self._uploads: Uploads | None = None  # until a body comes in blocks; most devices never send one
-        self._downloads: Downloads | None = None  # until a response has several blocks
+        self.transfers = Transfers(protocol)
         self._sweep = now + EXCHANGE_LIFETIME
         """When to look for what can be forgotten: the memory's oldest, or the session."""
         self._asked: tuple[int, Sequence[OptionValue]] = EMPTY, ()
@@ -120,15 +121,16 @@ class CoAPSession(Session):
         if challenge is not None:
             self._send(challenge)
             return
-        if self._downloads is not None:
-            response = self._downloads.later(message, now)
-            if response is not None:
-                self._reply(message, response)  # a repeat is served as the first one was: nothing to remember
-                return
+        response = self.transfers.later(message, now)
+        if response is not None:
+            self._reply(message, response)  # a repeat is served as the first one was: nothing to remember
+            return
         try:
             request = self._read(message, data, now)
             known_here = request.subject == discovery.PATH and discovery.asked(request, self._protocol.resources)
-            body = self._body(message, request, now)
+            if request.block1 is None or not request.block1.more:
+                self._admit(now)
+            body = self.transfers.body(message, request, now)
             event = cloudevents.read(request, body) if request.carries and isinstance(body, bytes) else None
         except Refused as refused:
             reply = self._refuse(message, refused)
@@ -149,27 +151,6 @@ class CoAPSession(Session):
             self.answer(exchange, discovery.answer(self._protocol.resources, message.all(Option.URI_QUERY)), now)
         else:
             self._report(message, request, body, data, event)
-
-    def _body(self, message: Message, request: Request, now: float) -> bytes | Response:
-        """The request's body, if it is all here; else what asks for the rest of it.
-
-        Raises:
-            Refused: the blocks don't fit together, or there is no room.
-        """
-        block = request.block1
-        if block is None:
-            check(request, message.payload)
-            self._admit(now)
-            return message.payload
-        if not block.more:
-            self._admit(now)
-        if self._uploads is None:
-            settings = self._settings
-            self._uploads = Uploads(
-                self._protocol.room, settings.uploads, settings.max_upload, self._szx, settings.transfer_idle
-            )
-        key = operation(message.code, message.options)
-        return self._uploads.take(key, block, message.payload, request.size1, now)
 
     def _next_exchange(self) -> int:
         self._exchanges += 1
@@ -234,7 +215,7 @@ class CoAPSession(Session):
         """
         settings = self._settings
         if len(data) > settings.max_message:  # in blocks there would be more room (RFC 7959 §2.9.3)
-            raise too_large(settings.max_upload, [(Option.BLOCK1, Block(0, False, self._szx).encode())])
+            raise too_large(settings.max_upload, [self.transfers.hint])
         if self._draining:
             raise TurnedAway(BUSY, "draining")
         if settings.freshness:
@@ -307,7 +288,7 @@ class CoAPSession(Session):
         if request.no_response and _unwanted(response[0], request.no_response):
             self._suppress(entry)
         else:
-            response = self.fitted(request, response, now, part_of(reply))
+            response = self.transfers.fitted(request, response, now, part_of(reply))
             if self._observations is None:
                 self._respond(entry, response, now)
             else:
@@ -327,37 +308,6 @@ class CoAPSession(Session):
         else:
             self._respond(entry, observation.numbered(response, now), now)
             observations.follow(observation, now)
-
-    def fitted(self, request: Request, response: Response, now: float, part: str | None = None) -> Response:
-        """A response as it can be sent: in blocks if it is too long, or if that was asked for.
-
-        Args:
-            request: what it answers.
-            response: all of it.
-            now: monotonic seconds.
-            part: what the response has of the whole, as Content-Range says it; None: all of it.
-        """
-        if (
-            len(response[2]) > self._settings.max_payload
-            or request.block2 is not None
-            or request.size2
-            or part is not None
-        ):
-            if self._downloads is None:
-                settings = self._settings
-                self._downloads = Downloads(
-                    self._protocol.representations,
-                    settings.downloads,
-                    self._szx,
-                    settings.transfer_idle,
-                    self._counters,
-                )
-            response = self._downloads.first(request, response, now, part)
-        if request.block1 is None:
-            return response
-        code, options, payload = response
-        said = (Option.BLOCK1, request.block1.encode())
-        return code, sorted([*options, said], key=number_of), payload  # RFC 7959 §2.3
 
     def _respond(self, entry: Entry, response: Response, now: float) -> None:
         code, options, payload = response
@@ -447,18 +397,7 @@ class CoAPSession(Session):
             when = due
         if self._observations and (due := self._observations.next_timer()) < when:
             when = due
-        if self._uploads is None and self._downloads is None:
-            return when
-        return min(when, self._transfers_due())
-
-    def _transfers_due(self) -> float:
-        """When a transfer is to be forgotten."""
-        when = inf
-        if self._uploads is not None:
-            when = self._uploads.due()
-        if self._downloads is not None:
-            when = min(when, self._downloads.due())
-        return when
+        return min(when, self.transfers.due()) if self.transfers else when
 
     def handle_timer(self, now: float) -> None:
         """Acknowledge, retransmit, forget; a session without memory is over."""
@@ -468,10 +407,7 @@ class CoAPSession(Session):
         self._send_all(self._outgoing.handle_timer(now))
         if self._observations:
             self._observations.handle_timer(now, self._draining)
-        if self._uploads is not None:
-            self._uploads.expire(now)
-        if self._downloads is not None:
-            self._downloads.expire(now)
+        self.transfers.expire(now)
         if self._sweep <= now:
             self._forget(now)
         self._see_busy()
@@ -484,9 +420,8 @@ class CoAPSession(Session):
                 self._observations.forget(entry.exchange)
         due = self._memory.due()
         if due is None:
-            due = min(
-                self._transfers_due(), now + EXCHANGE_LIFETIME if self._outgoing.open or self._observations else inf
-            )
+            waits = self._outgoing.open or self._observations
+            due = min(self.transfers.due(), now + EXCHANGE_LIFETIME if waits else inf)
         if due < inf:
             self._sweep = due  # what is not acknowledged is given up before that
         else:
@@ -498,9 +433,7 @@ class CoAPSession(Session):
 
     def _end(self) -> None:
         self._memory.clear()
-        for transfers in (self._uploads, self._downloads):
-            if transfers is not None:
-                transfers.clear()
+        self.transfers.clear()
         self._protocol.proven.discard(self._key)
         self.closed = True
 
