@@ -174,7 +174,7 @@ class Forwarder:
         line.users += 1
         try:
             return await self._download(line, call, await self._upload(line, call))
-        except error.Error:
+        except (error.Error, asyncio.CancelledError):  # who has given up leaves a CON behind that others would wait for
             self._line = None if self._line is line else self._line
             line.retired = True
             raise
@@ -273,8 +273,9 @@ class Exchange:
 
     def abandon(self) -> None:
         """Nobody waits any more."""
-        self._client = None
-        self.task.cancel()
+        if self._client is not None:  # once: it must not be disturbed in cleaning up
+            self._client = None
+            self.task.cancel()
 
     def _alone(self) -> bool:
         """Nobody else asked meanwhile, and nothing was repeated: an ICMP error, which names no request, is about this

@@ -393,6 +393,35 @@ def test_a_server_that_takes_too_long_may_have_seen_it(loop: str) -> None:
     run(loop, scene)
 
 
+def test_a_server_that_was_silent_is_asked_anew(loop: str) -> None:
+    """Not behind the CON that it was silent about (NSTART), which would be repeated for a minute and a half."""
+
+    class Moody(asyncio.DatagramProtocol):
+        ignored: Any = None
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            self.ignored = self.ignored or addr
+            if addr != self.ignored:
+                self.transport.sendto(bytes((0x60 | data[0] & 15, 0x44)) + data[2 : 4 + (data[0] & 15)], addr)
+
+    async def scene() -> None:
+        running = asyncio.get_running_loop()
+        transport, _ = await running.create_datagram_endpoint(Moody, local_addr=("127.0.0.1", 0))
+        port = transport.get_extra_info("sockname")[1]
+        delivery = Delivery(rng=lambda: 0.0)
+        there = Terms(Destination(f"coap://127.0.0.1:{port}/"), attempt_timeout=0.3)
+        answer = await deliver(delivery, asks("POST"), there, seconds=1.5)
+        assert answer.verdict is Verdict.ACCEPTED
+        assert delivery.counters["timeout"] == 1
+        await delivery.close()
+        transport.close()
+
+    run(loop, scene)
+
+
 def test_more_than_the_limit_wait_for_their_turn(loop: str) -> None:
     async def scene() -> None:
         async with server(lambda request: content(request.payload), connections=2) as (site, delivery):
