@@ -107,6 +107,18 @@ def test_a_message_is_one_line(
     assert line(capsys) == expected
 
 
+@pytest.mark.parametrize(
+    ("outcome", "heard"),
+    [(Outcome.REFUSED, "refused, PUBREC 0x83 (MQTT 3.1.1: PUBREC)"), (Outcome.UNKNOWN, "perhaps not done, no PUBREC")],
+)
+def test_qos2_has_a_word_of_its_own(capsys: pytest.CaptureFixture[str], outcome: Outcome, heard: str) -> None:
+    endpoint = StubEndpoint()
+    endpoint.protocol = "mqtt"
+    inbound = request()._replace(at_least_once=True, attributes={"mqttqos": "2"})
+    Printer().answered(endpoint, session(), inbound, Answer(Verdict.REFUSED, 400), Reply(outcome, 400), 0.0)
+    assert line(capsys).endswith(heard)
+
+
 def test_nobody_is_shown_an_answer_that_nobody_gets(capsys: pytest.CaptureFixture[str]) -> None:
     inbound = Inbound(1, "dev.thinbridge.mqtt.message", "stub", {}, None, b"21", wants_reply=False)
     Printer().answered(StubEndpoint(), session(), inbound, OK, Reply(Outcome.ACCEPTED, 200, None, b"thanks"), 0.0)

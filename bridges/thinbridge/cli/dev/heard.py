@@ -95,9 +95,10 @@ def _word(endpoint: Endpoint, inbound: Inbound, reply: Reply) -> str:
         return "silence"
     if endpoint.protocol != "mqtt":
         return ""
+    ack = "PUBREC" if inbound.attributes.get("mqttqos") == "2" else "PUBACK"
     if reply.outcome is not Outcome.REFUSED:
-        return "no PUBACK"
-    return f"PUBACK 0x{reasons.refused(reply.status):02x} (MQTT 3.1.1: PUBACK)"  # 3.1.1 has no PUBACK that says no
+        return f"no {ack}"
+    return f"{ack} 0x{reasons.refused(reply.status):02x} (MQTT 3.1.1: {ack})"  # 3.1.1 has none that says no
 
 
 def _code(endpoint: Endpoint, inbound: Inbound, reply: Reply, drops: Sequence[str]) -> str:

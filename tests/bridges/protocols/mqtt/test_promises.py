@@ -24,9 +24,14 @@ def publish(qos: int, v5: bool = True, **values: object) -> bytes:
     return codec.encode_publish(Publish("a/b", b"21", qos, packet_id=qos, properties=found), v5)
 
 
+RELEASE = codec.encode_ack(codec.PUBREL, 7, 0, True)
+"""Of another message than the one that is open: its own may only follow its PUBREC."""
+
 CONVERSATIONS = (
     Conversation("QoS 1", (hello(), publish(1))),
     Conversation("QoS 1, 3.1.1", (hello(V311), publish(1, False))),
+    Conversation("QoS 2", (hello(), publish(2), RELEASE)),
+    Conversation("QoS 2, 3.1.1", (hello(V311), publish(2, False))),
     Conversation("QoS 0", (hello(), publish(0)), answers=frozenset()),
     Conversation(
         "request",
