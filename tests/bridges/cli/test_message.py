@@ -23,8 +23,8 @@ from thinbridge.errors import SettingsError
             "--cert: /nowhere: give the PEM files of a certificate and of its key: No such file or directory",
         ),
         (
-            Message("coap+tcp://host/a"),
-            "URL: coap+tcp://host/a: write it as coap://host/path?query, mqtt://host/topic or udp://host:port",
+            Message("mqtt+broker://host/a"),
+            "URL: mqtt+broker://host/a: write it as coap://host/path?query, mqtt://host/topic or udp://host:port",
         ),
         (Message("coap://"), "URL: coap://: write it as coap://host/path?query, mqtt://host/topic or udp://host:port"),
         (
