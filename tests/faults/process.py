@@ -5,17 +5,20 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
 
 from tests.waiting import until
 
 
 def free_port() -> int:
     """A port that nobody has now, for UDP and for TCP."""
-    with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        port: int = tcp.getsockname()[1]
-        udp.bind(("127.0.0.1", port))
-        return port
+    while True:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            with suppress(OSError):  # somebody's, for UDP
+                udp.bind(("127.0.0.1", port))
+                return port
 
 
 class BridgeProcess:

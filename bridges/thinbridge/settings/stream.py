@@ -58,8 +58,9 @@ class StreamSettings:
     """Seconds for all that comes before the protocol's own first byte (TLS, the WebSocket's request): two on a slow
     radio, and enough for some lost packets; a byte a second is cut."""
     handshakes: int = 2048
-    """Connections that are not through that at a time; more are refused. Each takes 50 kB (TLS), so 100 MB; one address
-    has no more than `limits.connections_per_address` of them."""
+    """Connections that are not through that at a time. Past it, the one goes that has taken longest, if that is over a
+    second, else the newcomer. Each takes 50 kB (TLS), so 100 MB; one address has no more than
+    `limits.connections_per_address` of them."""
 
     def __post_init__(self) -> None:
         """Check what belongs together."""

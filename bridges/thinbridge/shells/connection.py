@@ -68,8 +68,10 @@ class Connection(asyncio.Protocol):
             self._greeted(stack)
         if data:
             self._shell.received(self, data)
+        if self.transport.is_closing():
+            return  # the session has ended it
         if stack.over:
-            self._end(stack.fault)
+            self.end(stack.fault)
         elif stack.ready:
             self._keep(stack.partial, bool(data))
 
@@ -88,7 +90,7 @@ class Connection(asyncio.Protocol):
         elif moved or not self.partial:
             self._watch(MESSAGE_TIMEOUT)
         if not self._shell.keep(self, partial):
-            self._end("messages_held")
+            self.end("messages_held")
 
     def _watch(self, seconds: float | None) -> None:
         """What has begun must be whole in so many seconds; None: nothing has."""
@@ -100,9 +102,9 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             self.transport.abort()
         else:
-            self._end("message_timeout" if self.ready else "handshake_timeout")
+            self.end("message_timeout" if self.ready else "handshake_timeout")
 
-    def _end(self, fault: str) -> None:
+    def end(self, fault: str) -> None:
         """Nothing more will come of it; what was written is sent."""
         if fault:
             self._shell.core.counters[fault] += 1

@@ -19,6 +19,10 @@ from thinbridge.shells.shell import Shell, bind, local_address
 BACKLOG = 1024
 """Connections that may wait for `accept`; a whole site's devices reconnect at once after an outage."""
 
+SLOW: Final = 1.0
+"""Seconds of a handshake after which it gives way to a newcomer, where there are too many: a fleet that comes back at
+once is through by then, and who holds connections open does not keep others out."""
+
 MAX_PARTIAL: Final = 64 << 20
 """Bytes that all connections of a listener together may keep until the rest of a WebSocket message has come; whoever
 begins one more is cut. Devices send theirs in one go, so few are ever under way."""
@@ -51,7 +55,7 @@ class StreamShell(Shell):
         super().__init__(protocol, name, host, port, limits)
         self.settings = settings or StreamSettings()
         self._entrance = Entrance(self.settings, protocol)
-        self._greeting: set[Connection] = set()  # their handshakes are not over
+        self._greeting: dict[Connection, float] = {}  # their handshakes are not over, the longest-waiting first
         self._partial = 0  # bytes that their layers keep
 
     @property
@@ -97,7 +101,7 @@ class StreamShell(Shell):
             counters["sessions_full"] += 1
         elif self._by_address[host] >= self.limits.connections_per_address:
             counters["address_full"] += 1
-        elif len(self._greeting) >= self.settings.handshakes:
+        elif len(self._greeting) >= self.settings.handshakes and not self._hurry():
             counters["handshakes_full"] += 1
         else:
             number = next(self._numbers)
@@ -107,16 +111,25 @@ class StreamShell(Shell):
             if connection.ready:
                 self._begin(connection)
             else:
-                self._greeting.add(connection)
+                self._greeting[connection] = self._loop.time()
             return
         connection.transport.abort()
 
     def _room(self) -> bool:
         return len(self._live) < self.limits.sessions or self._evict(self._loop.time())
 
+    def _hurry(self) -> bool:
+        """Make room among the handshakes: who is slow gives way, and nobody who is not."""
+        slowest, since = next(iter(self._greeting.items()))
+        if self._loop.time() - since < SLOW:
+            return False
+        del self._greeting[slowest]
+        slowest.end("handshakes_full")
+        return True
+
     def greeted(self, connection: Connection) -> None:
         """Its handshakes are over."""
-        self._greeting.discard(connection)
+        self._greeting.pop(connection, None)
         if self._room():
             self._begin(connection)
         else:
@@ -148,7 +161,7 @@ class StreamShell(Shell):
     def disconnected(self, connection: Connection) -> None:
         """A connection is gone: closed by the device, reset, or by us."""
         session, connection.session = connection.session, None
-        self._greeting.discard(connection)
+        self._greeting.pop(connection, None)
         self.keep(connection, 0)
         if self._by_path.pop(connection.path.socket, None) is None:
             return  # it was refused

@@ -84,7 +84,8 @@ def test_why_there_is_no_websocket() -> None:
     assert there.result == Result(False, "no WebSocket: HTTP 400 Bad Request")
     there, _ = begun()
     there.receive(b"SSH-2.0\r\n", 2.0)
-    assert there.result == Result(False, "no WebSocket: did not receive a valid HTTP response")
+    assert there.result is not None
+    assert there.result.code.startswith("no WebSocket: ")  # the library's words, which are others in each version
 
 
 def test_a_bridge_that_closes_says_why() -> None:

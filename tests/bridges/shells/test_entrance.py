@@ -132,31 +132,30 @@ def test_certificates_that_can_not_be_used_fail_before_the_port_is_bound(authori
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("trickle", [b"", b"\x16\x03\x01\x02\x00\x01", b"GET /lines HT"])
-def test_a_byte_a_second_is_cut_and_others_do_not_notice(authority: Authority, trickle: bytes) -> None:
+def test_a_byte_now_and_then_is_cut_and_others_do_not_notice(authority: Authority) -> None:
     async def main() -> None:
         certificate, key = authority.issue("server", "localhost")
-        settings = StreamSettings(ALL, certificate, key, handshake_timeout=0.5)  # type: ignore[arg-type]
+        settings = StreamSettings(ALL, certificate, key, handshake_timeout=3)  # type: ignore[arg-type]
+        trickles = (b"", b"\x16\x03\x01\x02\x00\x01", b"GET /lines HT")
         async with serving(settings) as world:
-            slow = [await dial(world) for _ in range(20)]
-            for byte in trickle:
-                for _, writer in slow:
-                    writer.write(bytes([byte]))
-                await asyncio.sleep(0)
-            assert len(world.shell._greeting) == 20
+            slow = [(await dial(world), trickle) for trickle in trickles for _ in range(7)]
+            for at in range(len(trickles[-1])):
+                for (_, writer), trickle in slow:
+                    writer.write(trickle[at : at + 1])
+                await asyncio.sleep(0.01)
             _, good = await dial(world, trusting(authority))
             good.write(b"ann\nx\n")
             await until(lambda: world.lines())
-            for reader, _ in slow:
-                await reader.read()  # the end
-            assert world.shell.counters == {"handshake_timeout": 20}
-            assert len(world.shell._greeting) == 0
+            for (reader, _), _ in slow:
+                assert await reader.read() == b""  # the end
+            assert world.shell.counters == {"handshake_timeout": 21}
+            assert not world.shell._greeting
             assert len(world.shell._live) == 1
 
     asyncio.run(main())
 
 
-def test_handshakes_are_bounded_in_number(authority: Authority) -> None:
+def test_handshakes_are_bounded_in_number(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         certificate, key = authority.issue("server", "localhost")
         settings = StreamSettings(("tcp", "tls"), certificate, key, handshakes=2)
@@ -170,6 +169,12 @@ def test_handshakes_are_bounded_in_number(authority: Authority) -> None:
             await until(lambda: world.lines())
             await dial(world)
             await until(lambda: len(world.shell._greeting) == 2)
+            monkeypatch.setattr(stream, "SLOW", 0.0)
+            _, newcomer = await dial(world)
+            assert await waiting[1][0].read() == b""  # who has waited longest
+            newcomer.write(b"bob\ny\n")
+            await until(lambda: world.lines() == [b"x", b"y"])
+            assert world.shell.counters == {"handshakes_full": 2}
 
     asyncio.run(main())
 
