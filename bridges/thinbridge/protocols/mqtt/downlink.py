@@ -155,7 +155,7 @@ class Downlink:
     def _add(self, publication: Publication, match: Match, now: float, push: int) -> bool:
         copy = message.copy(publication, match, push=push)
         if copy.qos and not self._outbox.fits(publication, now):
-            self._outbox.refuse(copy)
+            self._outbox.refuse(copy, publication.size)
             return False
         self._outbox.add(copy, publication.size, now)
         return True

@@ -100,9 +100,9 @@ class Outbox:
         else:
             self.pump(now)
 
-    def refuse(self, message: Message) -> None:
-        """A new message that does not."""
-        self._report(message, PushResult.BUSY)
+    def refuse(self, message: Message, size: int) -> None:
+        """A new message that does not: not now, or never."""
+        self._report(message, PushResult.BUSY if size <= self._max_octets else PushResult.TOO_LARGE)
 
     def _send_qos0(self, message: Message, now: float) -> None:
         if self._connection is None:

@@ -40,7 +40,7 @@ class Rig:
         publication = Publication("t", data, qos, properties=values, expires=expires)
         message = Message("t", data, qos, properties=values, push=push, expires=expires)
         if qos and not self.box.fits(publication, self.now):
-            self.box.refuse(message)
+            self.box.refuse(message, publication.size)
             return False
         self.box.add(message, publication.size, self.now)
         return True
@@ -152,6 +152,12 @@ def test_the_queue_is_bounded() -> None:
         assert rig.results() == [(3, PushResult.BUSY)]
         rig.ack(1)
         assert rig.add()
+
+
+def test_what_never_fits_is_too_large() -> None:
+    rig = Rig(octets=600).connect()
+    rig.add(bytes(600), push=1)
+    assert rig.results() == [(1, PushResult.TOO_LARGE)]
 
 
 @pytest.mark.parametrize(
