@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 HERE = Path(__file__).parent
-START = 20.0
+START = 60.0
 """Seconds that a bridge may take to listen."""
 
 _LISTENS = re.compile(rb"(?:coap|mqtt|udp)[a-z+]*://127\.0\.0\.1:([1-9]\d*)")
