@@ -109,13 +109,7 @@ class Uplink:
         try:
             message = self._read(connection, publish, topic)
         except DecodeError as refusal:
-            if not connection.v5:
-                raise  # MQTT-3.3.5-2, MQTT-4.8.0-2: it can't be told no, and a PUBACK would lose the message
-            counters[refusal.reason] += 1
-            exchange = Exchange(publish.qos)  # without a digest: read anew on another connection, which may be 3.1.1
-            exchange.packet_id, exchange.reason = publish.packet_id, refusal.code
-            exchange.text = reasons.text(refusal.reason)
-            self._arrived(connection, exchange, None)
+            self._refuse(connection, publish, refusal)
             return
         exchange = self.exchanges.begin(used or Exchange(publish.qos), message.response, message.correlation, size)
         if used is None:
@@ -125,6 +119,16 @@ class Uplink:
         else:
             used.tried = True
         self._arrived(connection, exchange, _inbound(exchange, topic, message))
+
+    def _refuse(self, connection: Connection, publish: Publish, refusal: DecodeError) -> None:
+        """A message that is not taken: its acknowledgement says so, in its turn."""
+        if not connection.v5:
+            raise refusal  # MQTT-3.3.5-2, MQTT-4.8.0-2: it can't be told no, and a PUBACK would lose the message
+        self._protocol.counters[refusal.reason] += 1
+        exchange = Exchange(publish.qos)  # without a digest: read anew on another connection, which may be 3.1.1
+        exchange.packet_id, exchange.reason = publish.packet_id, refusal.code
+        exchange.text = reasons.text(refusal.reason)
+        self._arrived(connection, exchange, None)
 
     def _read(self, connection: Connection, publish: Publish, topic: str) -> cloudevents.Message:
         """The message, if it is one that is taken.
