@@ -149,6 +149,12 @@ def test_any_other_message_hears_what_http_would_say() -> None:
     assert steering(*answer(OTHER, Response(code("4.04")))) == (404, {"coapcode": "4.04"})  # final, not tried again
 
 
+@pytest.mark.parametrize("name", ["coaphoplimit", "coapformat", "coapacceptformat", "coapifmatch"])
+def test_what_an_override_has_spoilt_is_a_post(name: str) -> None:
+    """The operator may set any attribute of all events (`ce_overrides`)."""
+    assert not made(SINK, coapmethod="GET", **{name: "none"}).exact
+
+
 def test_all_methods_are_known() -> None:
     assert made(coapmethod="FETCH").code == FETCH
     assert made(coapmethod="FETCH").safe
