@@ -9,13 +9,19 @@ from thinbridge.protocols.base import Endpoint
 
 def endpoint(url: str) -> Endpoint:
     made = StubEndpoint()
-    made.url, made.protocol = url, url.partition(":")[0]
+    made.url, made.protocol = url, url.partition(":")[0].removesuffix("s")
     return made
 
 
 def test_commands_have_the_ports_that_were_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    urls = ("coap://0.0.0.0:5684", "mqtt://127.0.0.1:1884", "udp://[::]:9001", "tftp://127.0.0.1:6969")
+    urls = (
+        "coap://0.0.0.0:5684",
+        "mqtt://127.0.0.1:1884",
+        "udp://[::]:9001",
+        "tftp://127.0.0.1:6969",
+        "mqtts://[::1]:8883",
+    )
     assert banner.lines([endpoint(url) for url in urls], 4.5) == [
         "",
         "Be a device, in another terminal:",
@@ -30,6 +36,8 @@ def test_commands_have_the_ports_that_were_given(monkeypatch: pytest.MonkeyPatch
         "  thinbridge send udp://[::1]:9001 -d hello",
         "",
         "  tftp at tftp://127.0.0.1:6969",
+        "",
+        "  mqtt at mqtts://[::1]:8883",
         "",
         "Ctrl-C ends it.",
         "",

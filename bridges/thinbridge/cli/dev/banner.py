@@ -33,8 +33,8 @@ def lines(endpoints: Sequence[Endpoint], cold_start: float) -> list[str]:
     wait = PATIENCE + math.ceil(cold_start)
     shown = ["", "Be a device, in another terminal:"]
     for endpoint in endpoints:
-        if endpoint.protocol in TOOLS:
-            shown += ["", f"  {TOOLS[endpoint.protocol].format(**_place(endpoint), wait=wait)}"]
+        if scheme(endpoint) in TOOLS:
+            shown += ["", f"  {TOOLS[scheme(endpoint)].format(**_place(endpoint), wait=wait)}"]
             shown += [f"  {program()} {ours(endpoint)}"]
         else:
             shown += ["", f"  {endpoint.protocol} at {endpoint.url}"]
@@ -43,7 +43,12 @@ def lines(endpoints: Sequence[Endpoint], cold_start: float) -> list[str]:
 
 def ours(endpoint: Endpoint) -> str:
     """The arguments of `thinbridge` that send it a message."""
-    return OURS[endpoint.protocol].format(**_place(endpoint))
+    return OURS[scheme(endpoint)].format(**_place(endpoint))
+
+
+def scheme(endpoint: Endpoint) -> str:
+    """What carries it counts: who listens for TLS alone is not reached without."""
+    return urlsplit(endpoint.url).scheme
 
 
 def program() -> str:

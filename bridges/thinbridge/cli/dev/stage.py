@@ -117,7 +117,7 @@ class Stage:
     async def _show(self, bridge: Bridge) -> None:
         """One real message of each protocol, typed as anybody would."""
         for endpoint in bridge.endpoints:
-            if endpoint.protocol in banner.OURS:
+            if banner.scheme(endpoint) in banner.OURS:
                 arguments = banner.ours(endpoint)
                 self._printer.show(f"\n$ {banner.program()} {arguments}")
                 self._printer.show(await _send(arguments))
@@ -227,4 +227,5 @@ def _at(listener: Listener, port: int) -> str:
 
 
 def _url(listener: Listener, port: int) -> str:
-    return f"{listener.protocol.name}://{Address(listener.host, port).netloc}"
+    scheme = listener.url.partition("?")[0].partition(":")[0]
+    return f"{scheme}://{Address(listener.host, port).netloc}"
