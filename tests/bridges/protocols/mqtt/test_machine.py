@@ -3,6 +3,7 @@
 What QoS 2 promises while the Session lives is checked at each step: a message is accepted once, both ways.
 """
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -207,5 +208,6 @@ class Machine(RuleBasedStateMachine):
         assert not self.unfinished
 
 
+pytestmark = pytest.mark.timeout(300)  # it steps thousands of times: more than a minute on a busy machine, measured
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -1,5 +1,6 @@
 """PUBACKs that were lost with their connection: what a device then sends again is the message that it was."""
 
+import pytest
 from tests.bridges.protocols.mqtt.bench import Bench, Line
 
 from thinbridge.protocols.mqtt.codec import Publish
@@ -83,11 +84,13 @@ def test_a_device_that_uses_identifiers_again_at_once_could_mean_another_message
     assert unheard.take(again(2), 0) is None
 
 
-def test_no_more_are_kept_than_clients_have_on_their_way() -> None:
+@pytest.mark.parametrize("count", [KEPT + 1, 3 * KEPT])
+def test_no_more_are_kept_than_clients_have_on_their_way(count: int) -> None:
     unheard = Unheard()
-    for packet_id in range(1, KEPT + 2):
+    for packet_id in range(1, count + 1):
         unheard.add(acknowledged(packet_id))
     unheard.disconnect()
-    assert unheard.take(again(1), 0) is None
-    assert unheard.take(again(2), 0) is not None
-    assert unheard.take(again(KEPT + 1), 0) is not None
+    assert unheard.take(again(count - KEPT), 0) is None
+    assert unheard.take(again(count - KEPT + 1), 0) is not None
+    assert unheard.take(again(count), 0) is not None
+    assert len(unheard._here) == 0
