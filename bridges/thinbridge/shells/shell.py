@@ -38,8 +38,10 @@ EVICTIONS = 256
 """How many of the idle sessions are looked up at a time: a dict finds its first only past all that have left it. (An
 OrderedDict finds it at once, but each message would pay half a microsecond for that.)"""
 
-SLICE = 64
-"""Sessions that are serviced before the loop does something else: some milliseconds."""
+SLICE = 16
+"""Sessions that are serviced before the loop does something else: a millisecond or two. Half of what a turn of the loop
+reads at most (32 datagrams: libuv's bound, and that of `pktinfo`): so what a round has devices say is read as it
+comes, and does not fill the kernel's buffer, which would drop what others say, too."""
 
 RESOLUTION = 0.001
 """Seconds; a timer that is due at once waits so long, so that a session can't keep the loop to itself."""
