@@ -122,7 +122,9 @@ class Exchanges:
         return self._last
 
     def begin(self, exchange: Exchange, response: str | None, correlation: bytes | None, size: int) -> Exchange:
-        """It is reported now, and waits for its answer."""
+        """It is reported now, and waits for its answer; one that was withheld is reported again, under a new number."""
+        if self._answered.exchanges.get(exchange.number) is exchange:
+            self._answered.remove(exchange)
         exchange.number = self.number()
         exchange.reason = OPEN
         exchange.response, exchange.correlation = response, correlation

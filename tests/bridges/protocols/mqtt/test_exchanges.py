@@ -67,3 +67,14 @@ def test_those_that_answer_later_are_bounded_by_bytes_too() -> None:
     assert (book.qos0, book.held, counters) == (2, 0, {"pending_full": 1})
     book.wait(book.begin(Exchange(1), None, None, 0))  # it takes no bytes
     assert book.find(2) is kept[1]
+
+
+def test_one_that_is_reported_again_is_remembered_once() -> None:
+    book, _ = book_of(replies=1)
+    withheld = book.begin(Exchange(1), "r", b"c", 0)
+    book.end(withheld)
+    book.end(book.begin(withheld, "r", b"c", 0))
+    assert (book.target(1), book.target(2)) == (None, withheld)
+    other = book.begin(Exchange(1), "r", b"c", 0)
+    book.end(other)
+    assert (book.target(2), book.target(3)) == (None, other)
