@@ -4,9 +4,11 @@ Two questions for both: is it what the standard calls a name or a filter (if not
 keep within our limits (if not, it is refused)?
 """
 
-import re
 from collections.abc import Iterator
 from typing import Final
+
+# What an event can't have, MQTT 5 §1.5.4 lets a receiver refuse.
+from thinbridge.protocols.cloudevents import is_clean as is_clean
 
 Levels = tuple[str, ...]
 """A filter, split at `/`."""
@@ -16,16 +18,6 @@ MAX_BYTES: Final = 1024
 
 MAX_LEVELS: Final = 64
 """Levels of one: matching walks them (CVE-2021-33176 was a broker without such a limit)."""
-
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_PLANES = tuple(chr(plane << 16 | end) for plane in range(1, 17) for end in (0xFFFE, 0xFFFF))
-
-
-def is_clean(text: str) -> bool:
-    """No controls, surrogates, noncharacters: MQTT 5 §1.5.4 lets a receiver refuse them, an event can't have them."""
-    if text.isprintable():
-        return True
-    return not _FORBIDDEN.search(text) and not any(end in text for end in _PLANES)
 
 
 def is_name(topic: str) -> bool:
