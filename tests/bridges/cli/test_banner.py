@@ -48,3 +48,9 @@ def test_a_program_that_the_shell_does_not_find_is_called_by_its_path(monkeypatc
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("sys.argv", [".venv/bin/thinbridge", "dev"])
     assert banner.program() == ".venv/bin/thinbridge"
+
+
+def test_whether_it_listens_or_calls_is_said() -> None:
+    assert banner.where(endpoint("mqtt://127.0.0.1:1883")) == "listens on mqtt://127.0.0.1:1883"
+    broker = endpoint("mqtt+broker://broker:1883")
+    assert banner.where(broker) == "takes messages from mqtt+broker://broker:1883"

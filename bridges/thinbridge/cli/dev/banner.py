@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+from thinbridge import registry
 from thinbridge.protocols.base import Endpoint
 
 TOOLS: Final = {
@@ -39,6 +40,11 @@ def lines(endpoints: Sequence[Endpoint], cold_start: float) -> list[str]:
         else:
             shown += ["", f"  {endpoint.protocol} at {endpoint.url}"]
     return [*shown, "", "Ctrl-C ends it.", ""]
+
+
+def where(endpoint: Endpoint) -> str:
+    """What an endpoint does at its address: not all of them bind a port."""
+    return f"{'listens on' if registry.find(endpoint.protocol).listens else 'takes messages from'} {endpoint.url}"
 
 
 def ours(endpoint: Endpoint) -> str:

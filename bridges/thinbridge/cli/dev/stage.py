@@ -106,7 +106,7 @@ class Stage:
 
     async def _greet(self, bridge: Bridge) -> None:
         for endpoint in bridge.endpoints:
-            self._printer.say(endpoint.name, f"listens on {endpoint.url}")
+            self._printer.say(endpoint.name, banner.where(endpoint))
         assert bridge.inbox is not None
         self._printer.say("http", f"health, metrics and inbox on {bridge.inbox.url}")
         self._look()
