@@ -20,6 +20,7 @@ from thinbridge.bridge import Bridge
 from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Outbound, PushResult
 from thinbridge.settings import load
+from thinbridge.testing.chaos import StreamChaos
 from thinbridge.testing.function import Answer, Script, Sink, echo
 
 pytestmark = pytest.mark.peer("mosquitto", "mosquitto_pub", "mosquitto_rr", "mosquitto_sub")
@@ -386,3 +387,27 @@ def test_the_right_to_tell_each_other_is_asked_for_in_one_line(
     assert lines == [
         "the broker refuses what replicas tell each other: grant the bridge's user read and write of thinbridge/b/#"
     ]
+
+
+def test_a_replica_that_was_cut_off_throws_nobody_out() -> None:
+    async def scene() -> None:
+        async with Mosquitto() as broker, Sink(accepts) as sink:
+            options = {"subscribe": "t", "share": "all", "client_id": "b", "adopt_after": "1", "replicas": "2"}
+            way = StreamChaos(("127.0.0.1", broker.port))
+            await way.start()
+            async with (
+                running(sink, listener("mqtt+broker", way.port, **options)) as cut_off,
+                running(sink, listener("mqtt+broker", broker.port, **options)) as heir,
+            ):
+                await way.stop()
+                [link] = [consumer.link for consumer in cut_off.endpoints[0]._consumers.values()]  # type: ignore[attr-defined]
+                await until(lambda: not link.permitted.is_set())
+                await until(lambda: len(health(heir)["client_ids"]) == 2 and health(heir)["subscribed"], 20)
+                way = StreamChaos(("127.0.0.1", broker.port), listen=("127.0.0.1", way.port))
+                await way.start()
+                await until(lambda: health(cut_off)["subscribed"] and len(health(heir)["client_ids"]) == 1, 30)
+                assert heir.endpoints[0].counters.get("taken_over", 0) == 0
+                assert {*health(cut_off)["client_ids"], *health(heir)["client_ids"]} == {"b-0", "b-1"}
+                await way.stop()
+
+    play(scene)

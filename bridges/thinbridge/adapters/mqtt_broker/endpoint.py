@@ -102,7 +102,7 @@ class BrokerEndpoint(Endpoint):
         if settings.pooled:
             own = _own(settings)
             self._presence = Presence(
-                settings, own, self._link, self._act, self._speak, self._connection, self._published
+                settings, own, self._link, self._act, self._allow, self._speak, self._connection, self._published
             )
             self._publisher = self._presence.link
         else:
@@ -232,8 +232,9 @@ class BrokerEndpoint(Endpoint):
                 "the sink does not take messages: they are tried again", extra={"fields": {"endpoint": self.name}}
             )
         use.tries += 1
-        consumer = self._owners[use][0]
-        if self._draining or consumer.leaving:
+        if self._draining or self._owners[use][0].leaving:  # it stays with the broker, for whoever is next
+            session.exchanges.end(use)
+            del self._owners[use]
             return
         pause = min(AGAIN_MAX, AGAIN * 2.0 ** min(use.tries - 1, 16)) * (0.5 + random.random() / 2)
         self._timers[use] = self._loop.call_later(max(pause, reply.retry_after or 0.0), self._again, session, use)
@@ -313,6 +314,7 @@ class BrokerEndpoint(Endpoint):
             self._presence.replicas.connected(number)
             self._presence.say(number)
         else:
+            consumer.link.permitted.clear()  # until it is known that nobody else has it by now
             self._presence.replicas.lost(number)
         self._loop.call_soon(self._presence.look)
 
@@ -359,6 +361,11 @@ class BrokerEndpoint(Endpoint):
         self._counters["adopted"] += self._presence.replicas.held[seat].adopted
         consumer = self._consumers[seat] = self._consumer(self._presence.identity(seat, self._settings.filters))
         consumer.link.start()
+
+    def _allow(self, seat: int, may: bool) -> None:
+        consumer = self._consumers.get(seat)
+        if consumer is not None:
+            (consumer.link.permitted.set if may else consumer.link.permitted.clear)()
 
     async def _leave(self, seat: int) -> None:
         """Another wants it: finish what is open, then go; not for ever."""

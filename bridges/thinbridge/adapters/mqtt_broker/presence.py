@@ -31,6 +31,7 @@ class Presence:
         own: the seat that this replica takes; None: any.
         link: makes the connection.
         act: does what was decided.
+        allow: told of each seat that is held whether it may be dialled.
         speak: publishes by a seat's own connection, if that stands.
         changed: told when the connection stands or is gone.
         published: told of the broker's acknowledgements of what this connection published.
@@ -42,6 +43,7 @@ class Presence:
         own: int | None,
         link: Callable[[Identity, Owner], Link],
         act: Callable[[Action], None],
+        allow: Callable[[int, bool], None],
         speak: Callable[[int, Publication], None],
         changed: Callable[[bool], None],
         published: Callable[[int, int], None],
@@ -50,7 +52,7 @@ class Presence:
         self.replicas = Replicas(instance, settings.replicas, own, settings.adopt_after, random.random)
         self.published = published
         self._topic, self._name = settings.presence_topic, settings.name
-        self._act, self._speak, self._changed = act, speak, changed
+        self._act, self._allow, self._speak, self._changed = act, allow, speak, changed
         self.link = link(Identity(f"{settings.name}-{instance}", (f"{self._topic}/#",), keeps=False), self)
         self._beats = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -87,8 +89,11 @@ class Presence:
 
     def look(self) -> None:
         """Decide, and do it."""
-        for action in self.replicas.decide(self._loop.time()):
+        now = self._loop.time()
+        for action in self.replicas.decide(now):
             self._act(action)
+        for seat in self.replicas.held:
+            self._allow(seat, self.replicas.may_connect(seat, now))
 
     def ask(self, seat: int) -> None:
         """Tell a seat's holder that it is wanted."""
