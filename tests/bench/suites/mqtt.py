@@ -77,7 +77,7 @@ async def _memory(counts: Sequence[int], say: Say) -> Table:
 
 async def _grow(carrier: str, counts: Sequence[int], authority: Authority) -> Mapping[int, float]:
     """Bytes of a connection at each number of them."""
-    keys: dict[str, Any] = {"accept": [carrier]}
+    keys: dict[str, Any] = {"accept": [carrier], "handshake_timeout": PATIENCE, "connect_timeout": PATIENCE}
     trust = None
     if carrier in ("tls", "wss"):
         keys["tls_certificate"], keys["tls_key"] = authority.issue("server", "127.0.0.1")
