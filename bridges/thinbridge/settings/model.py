@@ -187,8 +187,9 @@ class Limits(Model):
     """What is bounded for the whole bridge, so that no device and no sink can take all of its memory."""
 
     sessions: Count = 100_000
-    """Sessions of one endpoint. One takes about 3 kB (UDP) to 5 kB (CoAP, MQTT): 100,000 want a pod of 1 GiB, and a
-    smaller pod says less. When it is reached, the one goes that is silent for longest and owes nothing."""
+    """Sessions of one endpoint. One takes about 3 kB (UDP), 5 kB (CoAP) or 10 kB (MQTT, with its connection): 100,000
+    want a pod of 1 GiB, of MQTT one of 2, and a smaller pod says less. When it is reached, the one goes that is silent
+    for longest and owes nothing."""
     connections_per_address: Count = 512
     """Stream connections from one address: a gateway or a NAT is one address for many devices."""
     deliveries: Count = 4096
