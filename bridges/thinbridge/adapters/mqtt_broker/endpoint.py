@@ -311,7 +311,7 @@ class BrokerEndpoint(Endpoint):
         if number is None or consumer.leaving:
             return
         if up:
-            self._presence.replicas.connected(number)
+            self._presence.replicas.connected(number, self._loop.time())
             self._presence.say(number)
         else:
             consumer.link.permitted.clear()  # until it is known that nobody else has it by now

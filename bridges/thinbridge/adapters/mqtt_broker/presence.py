@@ -4,6 +4,7 @@ The socket side of `replicas`. It is also the connection that answers and pushes
 """
 
 import asyncio
+import logging
 import os
 import random
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from thinbridge.adapters.mqtt_broker.link import Identity, Link, Owner, Will
 from thinbridge.adapters.mqtt_broker.replicas import BEAT, Action, Replicas, State, Word, decode
 from thinbridge.adapters.mqtt_broker.settings import BrokerSettings
 from thinbridge.protocols.mqtt.message import Publication
+
+LOG: Final = logging.getLogger(__name__)
 
 TICK: Final = 0.25
 """Seconds between two looks; what is heard is looked at at once."""
@@ -55,6 +58,7 @@ class Presence:
         self._act, self._allow, self._speak, self._changed = act, allow, speak, changed
         self.link = link(Identity(f"{settings.name}-{instance}", (f"{self._topic}/#",), keeps=False), self)
         self._beats = 0.0
+        self._said = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
@@ -109,6 +113,9 @@ class Presence:
             for seat in self.replicas.held:
                 self.say(seat)
         self.look()
+        if self.replicas.unheard(now) and not self._said:
+            self._said = True
+            LOG.error("replicas don't hear each other: grant the bridge's user read and write of %s/#", self._topic)
 
     # --- what its link says ---------------------------------------------------------------------------------------
 

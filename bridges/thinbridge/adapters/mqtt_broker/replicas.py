@@ -110,6 +110,8 @@ class Held:
 
     adopted: bool
     connected: bool = False
+    since: float = 0.0
+    """When it was first connected since our own word of it came back; 0: not yet."""
     heard: bool = False
     """Our own word of it came back: what others say from now on was said after it."""
 
@@ -179,7 +181,7 @@ class Replicas:
         if held is None:
             return
         if word.instance == self.instance:
-            held.heard = True
+            held.heard, held.since = True, 0.0
         elif held.heard:
             self._lose(number)
 
@@ -203,10 +205,15 @@ class Replicas:
         if held is not None and held.adopted and instance != self.instance:
             self._actions.append(Action(Act.LEAVE, number))
 
-    def connected(self, number: int) -> None:
+    def connected(self, number: int, now: float) -> None:
         """Our connection under a seat stands."""
         if number in self.held:
             self.held[number].connected = True
+            self.held[number].since = self.held[number].since or now
+
+    def unheard(self, now: float) -> bool:
+        """Whether we speak and don't hear ourselves, so nobody does: who may not publish is told so by MQTT 5 only."""
+        return any(held.since and now - held.since > 2 * BEAT for held in self.held.values())
 
     def lost(self, number: int) -> None:
         """Our connection under a seat is gone; if it was taken over, whoever has it says so, or has said so."""

@@ -95,7 +95,7 @@ class Cluster:
         if other is not None:
             self.say(seat, Word(other.name, State.FREE))  # the will of a connection that is taken over
             other.replicas.lost(seat)
-        node.replicas.connected(seat)
+        node.replicas.connected(seat, self.now)
         node.speak(seat)
 
     def kill(self, node: Node) -> None:
@@ -366,7 +366,7 @@ def test_seats_that_are_not_in_the_pool_are_nobodys_business() -> None:
     replicas.listening(0.0)
     replicas.heard(2, Word("b", State.HELD), 0.0)
     replicas.wanted(7, "b")
-    replicas.connected(7)
+    replicas.connected(7, 0.0)
     replicas.lost(7)
     assert replicas.decide(0.0) == []
 
@@ -413,3 +413,14 @@ def test_nobody_leaves_a_seat_of_their_own() -> None:
     replicas.held[0].adopted = True
     replicas.wanted(0, "b")
     assert (Act.LEAVE, 0) in replicas.decide(3.0)
+
+
+def test_who_speaks_and_is_not_heard_finds_out() -> None:
+    replicas = alone()
+    replicas.decide(1.0)
+    assert replicas.decide(2.0) == [(Act.TAKE, 0)]
+    replicas.connected(0, 2.0)
+    assert not replicas.unheard(2.0 + 2 * BEAT)
+    assert replicas.unheard(2.1 + 2 * BEAT)
+    replicas.heard(0, Word("me", State.HELD), 20.0)
+    assert not replicas.unheard(20.0)
