@@ -90,6 +90,8 @@ def _of_plan(plan: Plan, seen: Seen) -> dict[str, Any]:
     source = contract.source(plan.namespace, plan.name)
     protocols = {listener.protocol.name: listener.protocol for listener in plan.settings.listen}
     types = dict.fromkeys(event.type for protocol in protocols.values() for event in protocol.event_types)
+    if not any(route.sessions for route in plan.settings.routes):
+        types = dict.fromkeys(kind for kind in types if kind not in contract.SESSION_TYPES)  # none comes from it
     return {
         "ceAttributes": [{"type": kind, "source": source} for kind in types],
         "addresses": addresses(plan, seen),

@@ -54,10 +54,15 @@ def test_all_is_well() -> None:
     assert made["conditions"][0]["type"] == "Ready"
     assert (made["observedGeneration"], made["sinkUri"], made["replicas"]) == (1, URI, 1)
     source = "/apis/v1/namespaces/home/bridges/iot"
-    mqtt = ("mqtt.message", "mqtt.will", "session.opened", "session.closed")
-    types = [f"dev.thinbridge.{kind}" for kind in ("coap.request", *mqtt)]
+    types = [f"dev.thinbridge.{kind}" for kind in ("coap.request", "mqtt.message", "mqtt.will")]
     assert made["ceAttributes"] == [{"type": kind, "source": source} for kind in types]
     assert made["selector"] == "app.kubernetes.io/name=thinbridge,app.kubernetes.io/instance=iot"
+
+
+def test_sessions_are_told_of_where_a_route_wants_them() -> None:
+    made = status(bridge(), plan(routes=[{"sessions": True}]), Seen(binding(), deployment()), NOW)
+    types = [one["type"].removeprefix("dev.thinbridge.") for one in made["ceAttributes"]]
+    assert types == ["coap.request", "mqtt.message", "mqtt.will", "session.opened", "session.closed"]
 
 
 def test_nothing_is_there_yet() -> None:
