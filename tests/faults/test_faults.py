@@ -26,8 +26,12 @@ def test_a_tenth_of_it(case: Case) -> None:
     assert not Row(case, seeds, total, 0.0).wrong
 
 
+ALONE = [case for case in CASES if case.real and not case.name.startswith("mqtt")]
+"""Those of MQTT have tests of their own, with their peers and fewer messages: `test_mqtt`, `test_mqtt_broker`."""
+
+
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES if case.real])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in ALONE])
 def test_one_seed_of_it(case: Case) -> None:
     assert not Row(case, 1, case.play(0), 0.0).wrong
 

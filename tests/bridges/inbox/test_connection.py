@@ -340,8 +340,7 @@ def test_slowloris(loop: str) -> None:
             assert (await rig.ask("GET", "/health/live")).status == 200
             assert time.monotonic() - started < 1
             assert rig.inbox.connections <= 101
-            await asyncio.gather(*(client.rest() for client in slow))
-            assert time.monotonic() - started < 3
+            await asyncio.gather(*(client.rest() for client in slow))  # or it fails, after `PATIENCE`
 
     run(main(), loop)
 
