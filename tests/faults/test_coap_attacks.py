@@ -1,4 +1,7 @@
-"""Attacks on CoAP, datagram by datagram, in virtual time. Each begins with what it is."""
+"""Attacks on CoAP, datagram by datagram, in virtual time. Each begins with what it is.
+
+Over 400 lines because it has every attack on CoAP, one after another, as the threat model lists them.
+"""
 
 import gc
 import sys

@@ -1,4 +1,7 @@
-"""MQTT by way of Debian's mosquitto, with its own clients as the devices."""
+"""MQTT by way of Debian's mosquitto, with its own clients as the devices.
+
+Over 400 lines because it has every way in which a bridge meets a real broker, one after another.
+"""
 
 import asyncio
 import json

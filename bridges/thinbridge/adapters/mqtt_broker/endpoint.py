@@ -2,6 +2,8 @@
 
 The one way of a message: a `Link` reads it, its `Consumer` gives it a place in its window, the session of its device
 makes an `Inbound` of it, the bridge delivers that and calls `answer`; then the window lets the PUBACKs go that are due.
+
+Over 400 lines because it joins the parts, so that none of them has to know another.
 """
 
 import asyncio

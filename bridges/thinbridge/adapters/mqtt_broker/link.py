@@ -3,6 +3,8 @@
 paho blocks while it dials, so a thread does that; everything else happens on the loop, and every callback of paho's
 arrives there. What a connection is for is its `Owner`'s business; that the broker refuses, stays silent or is not there
 is dealt with here: bounded waits, a log line when the reason changes, pauses that grow, with chance in them.
+
+Over 400 lines because dialling, paho's callbacks and the end of a connection are one state machine.
 """
 
 import asyncio

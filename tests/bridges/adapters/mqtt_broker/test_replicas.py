@@ -1,4 +1,7 @@
-"""Replicas in virtual time, on a broker that does what MQTT promises: one connection a client id, wills, order."""
+"""Replicas in virtual time, on a broker that does what MQTT promises: one connection a client id, wills, order.
+
+Over 400 lines because it mirrors one module.
+"""
 
 import random
 from itertools import count
