@@ -9,7 +9,6 @@ from typing import Final
 from thinbridge.protocols.base import Reply
 
 SUCCESS: Final = 0x00
-GRANTED_QOS_1: Final = 0x01
 NO_SUBSCRIPTION: Final = 0x11
 UNSPECIFIED: Final = 0x80
 MALFORMED: Final = 0x81
