@@ -38,11 +38,12 @@ class Handshakes(OscoreSiteWrapper):  # type: ignore[misc]  # aiocoap has no typ
         self.log = silent
         self._own = keys.own
 
-    def hear(self, request: Message) -> Message:
+    def hear(self, datagram: bytes) -> Message:
         """A POST to `PATH` came; what is answered. Never raises."""
-        request._original_request_uri = ""  # aiocoap would look up our identity by it
-        pipe = _Pipe(request)
         try:
+            request = Message.decode(datagram)
+            request._original_request_uri = ""  # aiocoap would look up our identity by it
+            pipe = _Pipe(request)
             if request.payload.startswith(TRUE):
                 self._process_edhoc_msg12(pipe)
             else:

@@ -16,12 +16,13 @@ from aiocoap.numbers import Code
 from thinbridge.adapters.coap.handshake import PATH, Handshakes
 from thinbridge.adapters.coap.keys import Keys, Peer
 from thinbridge.adapters.coap.recent import Recent
+from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Identity, Path, Sent, Stateless
 from thinbridge.protocols.coap import CoAP
 from thinbridge.protocols.coap.codec import Message, compose, decode, encode
 from thinbridge.protocols.coap.codes import BAD_OPTION, BAD_REQUEST, EMPTY, POST, UNAUTHORIZED, Option, Type
 from thinbridge.protocols.coap.overload import Rate
-from thinbridge.protocols.coap.request import Response, TurnedAway
+from thinbridge.protocols.coap.request import Refused, Response, TurnedAway
 from thinbridge.protocols.coap.session import CoAPSession
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ NUMBER: Final = 65_532
 """An option for experiments, elective and no part of a cache key: the core takes no notice of it (RFC 7252 §5.4.6). It
 carries the Partial IV, by which a device that has started anew is told from one that repeats itself."""
 
+REPLAYED: Final[Response] = (UNAUTHORIZED, ((Option.MAX_AGE, b""),), b"Replay detected")
+"""RFC 8613 §7.4."""
+
 Where = tuple[Hashable, Hashable, int]
 """Peer, our address, Message ID."""
 
@@ -72,6 +76,8 @@ class Opened(NamedTuple):
     token: bytes
     identity: Identity
     bound: Bound
+    repeated: bool = False
+    """It came before: the message layer may say again what it heard, and nothing else may become of it."""
 
 
 class OscoreCoAP(CoAP):
@@ -116,8 +122,8 @@ class OscoreCoAP(CoAP):
         if not isinstance(message, Message):
             return message
         known = self._opened.get(_where(path, message.mid))
-        if known is not None and known.digest == hash(data):
-            self.heard = known
+        if known is not None and known.digest == hash(data) and known.key in self.live:
+            self.heard = known._replace(repeated=True)
             return known.key
         if message.get(OSCORE) is None:
             return self._plain(message, data, path, now)
@@ -135,7 +141,7 @@ class OscoreCoAP(CoAP):
             self._handshakes_paid = self._handshake_rate.charge(self._handshakes_paid, now)
         except TurnedAway as busy:
             return self._refuse(message, busy.response, "edhoc_busy")
-        answer = self._handshakes.hear(_protected(data))
+        answer = self._handshakes.hear(data)
         self.counters["edhoc" if answer.code.is_successful() else "edhoc_refused"] += 1
         sealed = _datagram(answer, Type.ACK if message.type == Type.CON else Type.NON, message.mid, message.token)
         if len(sealed) > 3 * len(data) and not path.verified:  # RFC 7252 §11.3
@@ -145,7 +151,7 @@ class OscoreCoAP(CoAP):
     def _open(self, message: Message, data: bytes, path: Path) -> Hashable | Stateless | None:
         """RFC 8613 §8.2."""
         try:
-            protected = _protected(data)
+            protected = Protected.decode(data)
             peer = self.keys.find(oscore.verify_start(protected))
         except Exception:  # what aiocoap's parts raise; nothing was believed yet
             return self._refuse(message, (BAD_OPTION, [], b"no OSCORE message"), "oscore_malformed")
@@ -158,13 +164,16 @@ class OscoreCoAP(CoAP):
             kind = Type.ACK if message.type == Type.CON else Type.NON
             return Stateless(_datagram(error.to_message(), kind, message.mid, message.token))
         except oscore.ReplayError:
-            return self._refuse(message, (UNAUTHORIZED, [(Option.MAX_AGE, b"")], b"Replay detected"), "oscore_replayed")
+            return self._refuse(message, REPLAYED, "oscore_replayed")
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # as above, and EDHOC's message 3 may be in it: a panic in Lakers is no Exception
             return self._refuse(message, (BAD_REQUEST, [], b"Decryption failed"), "oscore_undecipherable")
         key = path.peer, path.local, peer.number
-        inner = _inner(message, plain, bytes(request.partial_iv))
+        try:
+            inner = _inner(message, plain, bytes(request.partial_iv))
+        except DecodeError:  # who has keys may say anything
+            return self._refuse(message, (BAD_REQUEST, [], b"no request within"), "oscore_malformed")
         self.heard = Opened(hash(data), key, inner, message.token, self.keys.proven(peer), Bound(peer, request))
         self._opened.keep(_where(path, message.mid), self.heard, len(inner))
         return key
@@ -200,18 +209,26 @@ class OscoreSession(CoAPSession):
         self.device = path.identity.name
         self._core = protocol
         self._proven = path
+        self._again = False  # what is being read came before
         self._requests: OrderedDict[bytes, Bound] = OrderedDict()  # by token
         self._observed: OrderedDict[bytes, Bound] = OrderedDict()  # those that have notifications
 
     def receive(self, data: bytes, path: Path, now: float) -> None:
         """One datagram: what `locate` has opened, or an ACK."""
         heard = self._core.heard
+        self._again = heard is not None and heard.repeated
         if heard is not None:
             data = heard.data
             self._requests[heard.token] = heard.bound
             self._requests.move_to_end(heard.token)
             _trim(self._requests, self._core.settings.remembered)
         super().receive(data, path._replace(verified=True, identity=self._proven.identity), now)
+
+    def _admit(self, now: float) -> None:
+        """Nothing is delivered twice: what the message layer has forgotten is no repeat any more, but a replay."""
+        if self._again:
+            raise Refused(REPLAYED, "oscore_replayed")
+        super()._admit(now)
 
     def data_to_send(self) -> Sequence[Sent]:
         """Datagrams, sealed."""
@@ -253,10 +270,6 @@ class OscoreSession(CoAPSession):
 def _trim(kept: "OrderedDict[bytes, Bound]", limit: int) -> None:
     if len(kept) > limit:
         kept.popitem(last=False)
-
-
-def _protected(data: bytes) -> Protected:
-    return Protected.decode(data)
 
 
 def _where(path: Path, mid: int) -> Where:

@@ -5,7 +5,7 @@ from pathlib import Path as File
 from random import Random
 
 import pytest
-from tests.bridges.adapters.coap.protected import DEVICE, EDHOC, Meter, Place, make_context, make_edhoc, shake
+from tests.bridges.adapters.coap.protected import DEVICE, DONE, EDHOC, Meter, Place, make_context, make_edhoc, shake
 
 from thinbridge.adapters.coap.keys import ESTABLISHED, HANDSHAKES
 from thinbridge.protocols.base import Identity
@@ -111,6 +111,37 @@ def test_what_was_heard_before_is_refused(place: Place, meter: Meter) -> None:
     assert place.core.counters["oscore_replayed"] == 1
 
 
+def test_what_was_heard_before_is_refused_when_it_is_no_repeat_any_more(place: Place, meter: Meter) -> None:
+    """The same datagram, after the message layer has forgotten it: it was delivered once."""
+    request = meter.ask(1, token=b"1")
+    place.send(request)
+    place.answer()
+    place.send(meter.ask(2, token=b"2"))  # so that its session is still there
+    place.wait(100)
+    place.send(meter.ask(3, token=b"3"))
+    place.answer()
+    place.wait(148)
+    [data] = place.send(request)
+    assert int(meter.read(data)[1].code) == UNAUTHORIZED
+    place.wait(300)
+    assert not place.owner.live
+    [data] = place.send(request)
+    assert (decode(data).code, decode(data).payload) == (UNAUTHORIZED, b"Replay detected")
+    assert len(place.inbounds) == 3
+    assert place.core.counters["oscore_replayed"] == 2
+
+
+def test_a_repeat_for_a_later_block_is_served_again(place: Place, meter: Meter) -> None:
+    block, long = (Option.BLOCK2, b"\x16"), DONE._replace(data=bytes(3000))
+    place.send(meter.ask(1, PATH, code=GET, payload=b""))
+    place.answer(long)
+    request = meter.ask(2, PATH, block, code=GET, payload=b"")
+    first = place.send(request)
+    assert len(meter.read(first[0])[1].payload) == 1024
+    assert place.send(request) == first
+    assert len(place.inbounds) == 1
+
+
 def test_after_a_crash_the_first_request_is_challenged(place: Place, meter: Meter, tmp_path: File) -> None:
     """RFC 8613 Appendix B.1.2: what was heard before the crash is not known."""
     place.send(meter.ask(1))
@@ -180,6 +211,14 @@ def test_garbled_messages_never_raise(place: Place, meter: Meter) -> None:
         for _ in range(random.randint(1, 4)):
             data[random.randrange(len(data))] = random.randrange(256)
         place.send(bytes(data[: random.randint(1, len(data))]) if number % 3 == 0 else bytes(data))
+
+
+def test_what_only_looks_like_a_message_when_it_is_opened_is_refused(place: Place, meter: Meter) -> None:
+    """A device with keys may say anything under protection: more options than any message has."""
+    [data] = place.send(meter.ask(1, *[PATH] * 70))
+    assert decode(data).code == BAD_REQUEST
+    assert place.core.counters["oscore_malformed"] == 1
+    assert not place.inbounds
 
 
 # --- EDHOC -------------------------------------------------------------------------------------------------------
@@ -278,6 +317,14 @@ def test_garbled_handshakes_never_raise(shaken: Shaken) -> None:
         shaken.place.send(compose(Type.CON, POST, number, b"e", EDHOC, payload))
         shaken.place.send(compose(Type.CON, POST, number, b"e", EDHOC, random.randbytes(random.randint(0, 60))))
     assert shaken.place.core.counters["edhoc_refused"] > 0
+
+
+@pytest.mark.parametrize("strange", [(Option.URI_HOST, b"\xff"), (Option.LOCATION_PATH, b"\xff")])
+def test_options_of_a_handshake_that_are_no_text_never_raise(shaken: Shaken, strange: tuple[int, bytes]) -> None:
+    options = sorted([*EDHOC, strange], key=lambda option: option[0])
+    [data] = shaken.place.send(compose(Type.CON, POST, 1, b"e", options, b"\xf5"))
+    assert decode(data).code == BAD_REQUEST
+    assert shaken.place.core.counters["edhoc_refused"] == 1
 
 
 def test_other_options_of_a_handshake_are_refused_and_other_methods_too(shaken: Shaken) -> None:
