@@ -36,6 +36,10 @@ the first is a CSM."""
 class _Memory(Memory):
     """Requests until they are answered: over a connection nothing is repeated."""
 
+    def known(self, mid: int, digest: int, now: float) -> Entry | None:
+        """None: an equal request is another one, and there may be more than there are Message IDs."""
+        return None
+
     def store(self, entry: Entry, reply: bytes) -> None:
         """It is answered."""
         self._arrived.remove(entry)
@@ -118,6 +122,8 @@ class StreamSession(CoAPSession):
     def _requested(self, request: bytes, path: Path) -> None:
         """A request; if it is a run of blocks, these, until the core has something to say but "Continue"."""
         *run, last = self._runs.unfold(request)
+        if run:
+            self._say(super().data_to_send())  # what others were answered is no answer to it
         for piece in run:
             super().receive(self._numbered(piece), path, self._now)
             sent = super().data_to_send()
@@ -164,7 +170,7 @@ class StreamSession(CoAPSession):
         frames = [*self._signalling.out, *self._frames]
         self._signalling.out.clear()
         self._frames.clear()
-        if self._signalling.released and not self._open:
+        if self._signalling.released and not (self._open or self.unsettled):
             super().close("released", self._now)
         return [(frame, self._path) for frame in frames]
 

@@ -6,7 +6,16 @@ from tests.bridges.adapters.coap.streams import CSM, DONE, Device, frame
 from thinbridge.adapters.coap.bert import KEPT, Runs
 from thinbridge.protocols.base import Outcome, Reply
 from thinbridge.protocols.coap.codec import Message, decode, encode, uint
-from thinbridge.protocols.coap.codes import CHANGED, CONTINUE, GET, POST, REQUEST_ENTITY_INCOMPLETE, Option, Type
+from thinbridge.protocols.coap.codes import (
+    CHANGED,
+    CONTENT,
+    CONTINUE,
+    GET,
+    POST,
+    REQUEST_ENTITY_INCOMPLETE,
+    Option,
+    Type,
+)
 
 BODY = bytes(range(256)) * 20
 """Five blocks."""
@@ -35,6 +44,22 @@ def test_a_run_whose_first_block_is_not_taken_is_refused_once() -> None:
     [answer] = one.send(frame(POST, run(2, True), payload=BODY[2048:4096]))
     assert (answer.code, answer.get(Option.BLOCK1)) == (REQUEST_ENTITY_INCOMPLETE, None)
     assert one.inbounds == []
+
+
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [
+        (frame(GET, (Option.URI_PATH, b".well-known"), (Option.URI_PATH, b"core"), token=b"b"), CONTENT),
+        (frame(POST, (Option.BLOCK1, uint(0b1110)), token=b"b", payload=BODY[:1024]), CONTINUE),
+    ],
+)
+def test_what_was_answered_before_a_run_is_not_its_answer(before: bytes, code: int) -> None:
+    """Both in one piece of the stream."""
+    one = device()
+    heard = one.send(before + frame(POST, (Option.URI_PATH, b"run"), run(0, True), payload=BODY[:3072]))
+    assert [(answer.token, answer.code) for answer in heard] == [(b"b", code), (b"t", CONTINUE)]
+    one.send(frame(POST, (Option.URI_PATH, b"run"), run(3, False), payload=BODY[3072:]))
+    assert one.inbounds[0][1].data == BODY
 
 
 def test_a_download_in_runs() -> None:

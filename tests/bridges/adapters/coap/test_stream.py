@@ -8,6 +8,7 @@ from tests.bridges.adapters.coap.streams import ABORT, CSM, DONE, HELLO, PING, P
 from thinbridge import contract
 from thinbridge.adapters.coap import CoAPTCP, StreamSettings
 from thinbridge.adapters.coap.framing import TCP, WebSocket, datagram
+from thinbridge.adapters.coap.stream import StreamSession
 from thinbridge.protocols.base import Identity, Inbound, Outcome, Reply
 from thinbridge.protocols.coap.codec import Message, encode, uint
 from thinbridge.protocols.coap.codes import BAD_OPTION, CHANGED, GET, POST, SERVICE_UNAVAILABLE, Option, Type, code
@@ -130,6 +131,31 @@ def test_a_released_connection_ends_when_all_is_answered() -> None:
     assert not device.gone
     assert [message.code for message in device.answer()] == [CHANGED]
     assert device.gone
+
+
+def test_a_released_connection_ends_when_all_answers_are_sent() -> None:
+    device = Device(nstart=1)
+    for token in b"abc":
+        device.send(frame(token=bytes((token,))))
+    device.wait(10)
+    device.send(frame(RELEASE, token=b""))
+    heard = [message.token for index in range(3) for message in device.answer(index=index)]
+    heard += [message.token for message in device.wait(1)]
+    assert heard == [b"a", b"b", b"c"]
+    assert device.gone
+
+
+def test_an_equal_request_is_a_new_one_however_many_came_between() -> None:
+    """Message IDs are only the core's: there are 65,536 of them, and a connection has more requests than that."""
+    device = Device()
+    device.send(frame())
+    device.wait(2)
+    device.answer()
+    [session] = device.owner.live
+    assert isinstance(session, StreamSession)
+    session._mid = 0
+    device.send(frame())
+    assert len(device.inbounds) == 2
 
 
 def test_the_end_of_the_bridge_is_a_release() -> None:
