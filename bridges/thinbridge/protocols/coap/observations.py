@@ -92,8 +92,7 @@ class Observations:
         """
         known = self._by_token.get(message.token)
         if request.observe == DEREGISTER:
-            if known is not None:
-                self._end(known, now)
+            self._cancel(message.token, now)
             return True
         if request.block2 is not None and request.block2.num:
             return False  # a later block is what is asked for: it has no notifications (RFC 7959 §2.6)
@@ -104,6 +103,14 @@ class Observations:
         self._asked[exchange] = self._by_target[exchange] = observation
         self._observers.add(observation)
         return True
+
+    def _cancel(self, token: bytes, now: float) -> None:
+        """The device wants it no more (§3.6), nor one that the function has yet to grant."""
+        known = self._by_token.get(token)
+        if known is not None:
+            self._end(known, now)
+        for exchange in [exchange for exchange, one in self._asked.items() if one.token == token]:
+            self.forget(exchange)
 
     def reset(self, mid: int, now: float) -> bool:
         """A RST; whether it was for a NON of an observation, which is over then (§3.6)."""

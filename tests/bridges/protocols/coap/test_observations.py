@@ -180,6 +180,17 @@ def test_a_get_that_ends_it() -> None:
     assert not scene.session.busy
 
 
+def test_a_get_that_ends_it_before_the_function_has_answered() -> None:
+    scene = Scene()
+    scene.ask()
+    scene.ask(observe=1)
+    (first,) = scene.answer(granted(), index=0)
+    assert first.get(Option.OBSERVE) is None
+    assert scene.publish() == 0
+    scene.answer()
+    assert not scene.session.busy
+
+
 def test_to_end_what_never_was() -> None:
     scene = Scene()
     scene.ask(observe=1)
