@@ -27,6 +27,9 @@ from thinbridge.protocols.coap.codes import (
 from thinbridge.protocols.coap.request import Refused, Request, Response
 from thinbridge.protocols.coap.response import number_of
 
+LONGEST: Final = 2**32 - 1
+"""Bytes of a representation that Size2 can say (RFC 7959 §4)."""
+
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,10})-(\d{1,10})/(\d{1,10}|\*)")
 
 
@@ -256,7 +259,7 @@ def _part(content_range: str, data: bytes) -> Part | None:
         return None
     start, last = int(found[1]), int(found[2])
     total = None if found[3] == "*" else int(found[3])
-    if last - start + 1 != len(data) or (total is not None and last >= total):
+    if last - start + 1 != len(data) or (total is not None and not last < total <= LONGEST):
         return None
     return Part(data, start, total)
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from thinbridge.protocols.base import Outcome, Reply
 from thinbridge.protocols.cloudevents import to_json
-from thinbridge.protocols.coap.codec import OptionValue, uint
+from thinbridge.protocols.coap.codec import MAX_OPTIONS, OptionValue, uint
 from thinbridge.protocols.coap.codes import (
     BAD_GATEWAY,
     BAD_REQUEST,
@@ -40,6 +40,8 @@ MAX_ETAG: Final = 8  # RFC 7252 §5.10.6
 MAX_LOCATION: Final = 128
 """Characters of a Location: with 1024 bytes of payload, the datagram still is what RFC 7252 §4.6 assumes to cross
 every network."""
+MAX_PARTS: Final = MAX_OPTIONS // 2
+"""Segments and arguments of a Location: each is an option, and there are others."""
 MAX_DIAGNOSTIC: Final = 128
 """Bytes of a diagnostic payload: it is for people (RFC 7252 §5.5.2)."""
 
@@ -175,8 +177,9 @@ def _location(location: str, counters: Counter[str]) -> list[OptionValue]:
         segments = [unquote(part, errors="strict").encode() for part in path.split("/") if part]
         arguments = [unquote(part, errors="strict").encode() for part in query.split("&") if part]
     except UnicodeError:
-        segments = [b"."]
-    if len(location) > MAX_LOCATION or b"." in segments or b".." in segments:
+        segments, arguments = [b"."], []
+    too_long = len(location) > MAX_LOCATION or len(segments) + len(arguments) > MAX_PARTS
+    if too_long or b"." in segments or b".." in segments:
         counters["reply_invalid"] += 1
         return []
     return [(Option.LOCATION_PATH, part) for part in segments] + [(Option.LOCATION_QUERY, part) for part in arguments]

@@ -399,6 +399,7 @@ def test_an_event_says_what_part_it_is() -> None:
         (BODY[:256], "bytes 0-255/2560", GET),
         (BODY[768:1024], "bytes 768-1023/2560", GET),
         (BODY[768:1024], "bytes 768-1023/*", GET),
+        (BODY[512:768], "bytes 512-767/9999999999", GET),  # more than Size2 can say
         (BODY[:256], "bytes 0-255/2560", POST),
     ],
 )

@@ -128,6 +128,7 @@ def test_a_route_steers_a_bare_body_too() -> None:
         ({"location": "/a%ff"}, 201),
         ({"location": "/\ud800"}, 201),
         ({"location": "/" + "x" * 200}, 201),
+        ({"location": "/a" * 64}, 201),
     ],
 )
 def test_steering_that_coap_can_not_say_is_counted(attributes: dict[str, str], status: int) -> None:
