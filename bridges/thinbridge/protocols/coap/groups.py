@@ -50,6 +50,10 @@ class GroupSession(CoAPSession):
         """Nobody observes a group: notifications of its members would have one token and sequences of their own."""
         return request.without_observe()
 
+    def _full(self) -> bool:
+        """An answer that waits for its time is kept, too."""
+        return len(self._open) + len(self._waiting) >= self._settings.open_exchanges
+
     def _reply(self, message: Message, response: Response) -> bytes:
         """Nothing is said at once: not what is wrong (§8.1), nor which block is to come next."""
         return b""

@@ -178,14 +178,16 @@ class CoAPSession(Session):
         Raises:
             Refused: with 4.29 or 5.03.
         """
-        if len(self._open) + len(self._outgoing.open) >= self._settings.open_exchanges and self._full():
+        if self._full():
             raise TurnedAway(BUSY, "exchanges_full")
         self._paid = self._charge(self._paid, now)
 
     def _full(self) -> bool:
         """An answer that is not acknowledged counts: it is kept, too. Notifications have a limit of their own."""
-        notifications = 0 if self._observations is None else self._observations.under_way
-        return len(self._open) + len(self._outgoing.open) - notifications >= self._settings.open_exchanges
+        limit, kept = self._settings.open_exchanges, len(self._open) + len(self._outgoing.open)
+        if kept >= limit and self._observations is not None:
+            kept -= self._observations.under_way
+        return kept >= limit
 
     def _report(
         self, message: Message, request: Request, body: bytes, data: bytes, event: cloudevents.Event | None

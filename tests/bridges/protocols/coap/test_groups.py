@@ -158,6 +158,18 @@ def test_too_much_is_silent() -> None:
     assert full.send(non()) == []
 
 
+def test_answers_that_wait_for_their_time_are_bounded() -> None:
+    bench = member(open_exchanges=2)
+    for mid in range(5):
+        bench.send(non(mid))
+        if len(bench.messages) == mid + 1:
+            bench.answer()
+    assert bench.counters["exchanges_full"] == 3
+    assert len(bench.wait(6)) == 2
+    bench.send(non(9))
+    assert len(bench.messages) == 3
+
+
 def test_a_stranger_is_not_heard_until_it_has_an_echo() -> None:
     bench = member()
     stranger = GROUP._replace(verified=False)
