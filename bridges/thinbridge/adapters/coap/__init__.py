@@ -27,6 +27,9 @@ __all__ = ["CoAPOscore", "CoAPTCP", "OscoreSettings", "StreamSettings"]
 class StreamSettings(CoAPSettings):
     """Keys of a `coap+tcp://` listener: those of `coap://`, where what loss asks for has no meaning, and these."""
 
+    LONGEST: ClassVar[int] = 1 << 30
+    """Bytes of a payload; what RFC 8323 §3.2 can say is more."""
+
     max_message: int = 262_144
     """Bytes of a message (Max-Message-Size, RFC 8323 §5.3.1): events above 256 KiB do not pass most sinks. More goes in
     blocks; a device that sends a longer message has its connection aborted."""

@@ -70,6 +70,9 @@ MAY_BE_0 = ("rate", "event_format")
 class CoAPSettings:
     """Keys of a `coap://` listener."""
 
+    LONGEST: ClassVar[int] = 65_000
+    """Bytes of a payload that fit into a datagram (65,507) beside a head, a token and options."""
+
     ack_delay: float = 1.0
     """Seconds that a CON may wait for its answer before its empty ACK. A device repeats after 2 s at the earliest (RFC
     7252 §4.8), which leaves as much for the network; an answer within it saves both sides a message."""
@@ -158,6 +161,8 @@ class CoAPSettings:
             raise SettingsError("event_format", self.event_format, "a Content-Format, up to 65535, or 0")
         if self.max_payload < 16:
             raise SettingsError("max_payload", self.max_payload, "16 or more: the smallest block (RFC 7959 §2.2)")
+        if self.max_payload > self.LONGEST:
+            raise SettingsError("max_payload", self.max_payload, f"{self.LONGEST} or less: what fits into a message")
         for group in self.groups:
             if not is_group(group):
                 raise SettingsError("groups", group, "a multicast address, such as 224.0.1.187 or ff02::fd%eth0")

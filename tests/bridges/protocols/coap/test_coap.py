@@ -102,6 +102,8 @@ def test_a_payload_has_room_for_the_smallest_block() -> None:
     assert CoAPSettings(max_payload=16).max_payload == 16
     with pytest.raises(SettingsError, match="max_payload: 15: "):
         CoAPSettings(max_payload=15)
+    with pytest.raises(SettingsError, match="max_payload: 65001: 65000 or less"):
+        CoAPSettings(max_payload=65_001)
 
 
 MAY_BE_0 = {"rate", "burst", "freshness", "event_format"}
