@@ -112,12 +112,13 @@ class Option:
 LENGTHS: Final = {
     Option.IF_MATCH: (0, 8), Option.URI_HOST: (1, 255), Option.ETAG: (1, 8), Option.IF_NONE_MATCH: (0, 0),
     Option.OBSERVE: (0, 3), Option.URI_PORT: (0, 2), Option.URI_PATH: (0, 255), Option.CONTENT_FORMAT: (0, 2),
-    Option.MAX_AGE: (0, 4), Option.URI_QUERY: (0, 255), Option.HOP_LIMIT: (1, 1), Option.ACCEPT: (0, 2),
+    Option.MAX_AGE: (0, 4), Option.URI_QUERY: (0, 255), Option.HOP_LIMIT: (0, 4), Option.ACCEPT: (0, 2),
     Option.BLOCK2: (0, 3), Option.BLOCK1: (0, 3), Option.SIZE2: (0, 4), Option.PROXY_URI: (1, 1034),
     Option.PROXY_SCHEME: (1, 255), Option.SIZE1: (0, 4), Option.ECHO: (1, 40),
     Option.NO_RESPONSE: (0, 1), Option.REQUEST_TAG: (0, 8),
 }  # fmt: skip
-"""Bytes that an option's value may have; others make it unrecognised (RFC 7252 §5.4.3)."""
+"""Bytes that an option's value may have; others make it unrecognised (RFC 7252 §5.4.3). Hop-Limit has one, but 0 and what
+is above 255 is no such option: RFC 8768 §3 has an answer for it, however long it is."""
 
 REPEATABLE: Final = frozenset((Option.IF_MATCH, Option.ETAG, Option.URI_PATH, Option.URI_QUERY, Option.REQUEST_TAG))
 """What may occur more than once in a request; a second of any other is unrecognised (RFC 7252 §5.4.5)."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from thinbridge.errors import DecodeError
 from thinbridge.protocols.base import Path
 from thinbridge.protocols.coap.codec import Message, compose, decode
-from thinbridge.protocols.coap.codes import VALID, Type
+from thinbridge.protocols.coap.codes import BAD_OPTION, VALID, Option, Type
 from thinbridge.protocols.coap.memory import Entry
 from thinbridge.protocols.coap.request import Request, Response
 from thinbridge.protocols.coap.session import CoAPSession
@@ -45,6 +45,12 @@ class GroupSession(CoAPSession):
         super().__init__(protocol, key, path, now)
         self._entropy = protocol.entropy
         self._waiting: list[tuple[float, bytes]] = []  # when, and what
+        self._heard = now
+
+    def receive(self, data: bytes, path: Path, now: float) -> None:
+        """One datagram."""
+        self._heard = now
+        super().receive(data, path, now)
 
     def _observe(self, exchange: int, message: Message, request: Request, body: bytes, now: float) -> Request:
         """Nobody observes a group: notifications of its members would have one token and sequences of their own."""
@@ -55,17 +61,26 @@ class GroupSession(CoAPSession):
         return len(self._open) + len(self._waiting) >= self._settings.open_exchanges
 
     def _reply(self, message: Message, response: Response) -> bytes:
-        """Nothing is said at once: not what is wrong (§8.1), nor which block is to come next."""
+        """Nothing is said at once: not what is wrong (§8.1), nor which block is to come next; later, if it is wanted."""
+        if message.get(Option.NO_RESPONSE) is not None and response[0] != BAD_OPTION:
+            data = self._composed(message, response)
+            if data:
+                self._at_leisure(data, self._heard)
+                self._see_busy()
         return b""
 
     def _respond(self, entry: Entry, response: Response, now: float) -> None:
         """All members of the group answer, but not all at once (§8.2)."""
         code, options, payload = response
-        if not _is_worth_saying(response):
+        # RFC 7967 §2.1: who says which classes it does not want has the others, whatever members do by default.
+        wanted = entry.request is not None and entry.request.no_response is not None
+        if not wanted and not _is_worth_saying(response):
             self._counters["group_suppressed"] += 1
             return
+        self._at_leisure(compose(Type.NON, code, self._outgoing.next_mid(), entry.token, options, payload), now)
+
+    def _at_leisure(self, data: bytes, now: float) -> None:
         chance = int.from_bytes(self._entropy(2), "big") / 65536
-        data = compose(Type.NON, code, self._outgoing.next_mid(), entry.token, options, payload)
         self._waiting.append((now + self._settings.leisure * chance, data))
 
     def _see_busy(self) -> None:

@@ -18,6 +18,7 @@ from thinbridge.protocols.coap.codec import Message, OptionValue, uint
 from thinbridge.protocols.coap.codes import (
     BAD_GATEWAY,
     BAD_REQUEST,
+    CONTENT,
     FETCH,
     GET,
     REQUEST_ENTITY_INCOMPLETE,
@@ -141,10 +142,10 @@ class Downloads:
         Its other options are those of a request that has been read before, or it would not be found here. One with a
         payload may ask for something else (FETCH), so it is not looked up.
         """
-        value = message.get(Option.BLOCK2)
-        if value is None or len(value) > 3 or message.payload or message.get(Option.BLOCK1) is not None:
+        values = message.all(Option.BLOCK2)
+        if len(values) != 1 or len(values[0]) > 3 or message.payload or message.get(Option.BLOCK1) is not None:
             return None
-        asked = parse(value)
+        asked = parse(values[0])
         if not asked.num or asked.szx == RESERVED:
             return None
         key = operation(message.code, message.options)
@@ -186,19 +187,18 @@ class Downloads:
                 return self._unusable()
             part = found
         elif len(payload) > size:
-            options = self._hold(key, code, options, payload, now)
+            options, etag = _tagged(options, payload)
+            if code == CONTENT and etag in request.etags and not asked.num:
+                return VALID, [one for one in options if one[0] != Option.CONTENT_FORMAT], b""
+            self._hold(key, code, options, payload, now)
         return self._cut(asked, code, options, part, request.size2)
 
     def _unusable(self) -> Response:
         self._counters["range_invalid"] += 1
         return BAD_GATEWAY, (), b""
 
-    def _hold(
-        self, key: bytes, code: int, options: Sequence[OptionValue], payload: bytes, now: float
-    ) -> Sequence[OptionValue]:
-        """Keep a response for its later blocks; its options, with an ETag by which their device knows them."""
-        if not any(number == Option.ETAG for number, _ in options):
-            options = [(Option.ETAG, blake2b(payload, digest_size=8).digest()), *options]
+    def _hold(self, key: bytes, code: int, options: Sequence[OptionValue], payload: bytes, now: float) -> None:
+        """Keep a response for its later blocks."""
         body = self._shared.hold(payload)
         if body is not None:
             if len(self._by_operation) >= self._count:
@@ -206,7 +206,6 @@ class Downloads:
                 self._counters["downloads_evicted"] += 1
             repeated = [one for one in options if one[0] != Option.OBSERVE]  # RFC 7959 §2.6: the first block's only
             self._by_operation[key] = Transfer(code, repeated, body, now + self._idle)
-        return options
 
     def _cut(self, asked: Block, code: int, options: Sequence[OptionValue], part: Part, sized: bool) -> Response:
         """The block that was asked for, or a smaller one at its place (RFC 7959 §2.4)."""
@@ -243,6 +242,15 @@ class Downloads:
         """Forget everything."""
         for key in list(self._by_operation):
             self._forget(key)
+
+
+def _tagged(options: Sequence[OptionValue], payload: bytes) -> tuple[Sequence[OptionValue], bytes]:
+    """Options with an ETag, by which a device knows what its blocks are of; and the ETag."""
+    etag = next((value for number, value in options if number == Option.ETAG), None)
+    if etag is not None:
+        return options, etag
+    etag = blake2b(payload, digest_size=8).digest()
+    return [(Option.ETAG, etag), *options], etag
 
 
 def part_of(reply: Reply) -> str | None:

@@ -109,8 +109,9 @@ class Request:
         """What it accepts is the Content-Format that stands for a CloudEvent."""
         self.etags: list[bytes] = []
         """The request's ETags: one of them in the answer makes it 2.03 (RFC 7252 §5.10.6.2)."""
-        self.no_response = 0
-        """Classes of response that the device does not want (RFC 7967 §2.1)."""
+        self.no_response: int | None = None
+        """Classes of response that the device does not want; those that it could have named and has not, it does (RFC
+        7967 §2.1)."""
         self.block1: Block | None = None
         """The part of a body that it is, to be said back (RFC 7959 §2.3)."""
         self.block2: Block | None = None
@@ -170,6 +171,8 @@ def read(message: Message, peer: str, events: int = 0) -> Request:
             _rare(request, number, value, number == previous)
         previous = number
     if path:
+        if "." in path or ".." in path:
+            raise _refused(BAD_REQUEST, "dot segment in the path", "dot_segment")  # RFC 7252 §5.10.1: MUST NOT be one
         request.subject = "/".join(path) or None  # CloudEvents §3.1: a subject is not empty
     if events and request.accept == events:
         request.wants_event = True
@@ -218,9 +221,10 @@ def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
     elif number in (Option.BLOCK1, Option.BLOCK2):
         _block(request, number, value)
     elif number == Option.HOP_LIMIT:
-        if value == b"\0":
-            raise _refused(BAD_REQUEST, "Hop-Limit is 0", "hop_limit")  # RFC 8768 §3: from 1 to 255
-        attributes["coaphoplimit"] = str(value[0])
+        hops = from_uint(value)
+        if not 0 < hops < 256:  # RFC 8768 §3; 0 has no bytes where it is encoded as RFC 7252 §3.2 wants
+            raise _refused(BAD_REQUEST, "Hop-Limit is not from 1 to 255", "hop_limit")
+        attributes["coaphoplimit"] = str(hops)
     elif number == Option.SIZE1:
         request.size1 = from_uint(value)
     elif number == Option.SIZE2:

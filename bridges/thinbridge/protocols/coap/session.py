@@ -284,7 +284,7 @@ class CoAPSession(Session):
         if reply.outcome is Outcome.PENDING:
             return True  # and it stays open: the answer follows by `replyto`
         entry = self._open.pop(exchange)
-        request, entry.request = entry.request, None
+        request = entry.request
         assert request is not None, "what is open has its request"
         response = respond(request, reply, self._counters)
         if request.no_response and _unwanted(response[0], request.no_response):
@@ -295,6 +295,7 @@ class CoAPSession(Session):
                 self._respond(entry, response, now)
             else:
                 self._respond_observing(self._observations, entry, reply, response, now)
+        entry.request = None
         self._see_busy()
         return True
 

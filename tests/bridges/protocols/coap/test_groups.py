@@ -7,7 +7,7 @@ from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Outcome, Reply, Resource
 from thinbridge.protocols.coap import CoAPSettings
 from thinbridge.protocols.coap.codec import Message, OptionValue, encode
-from thinbridge.protocols.coap.codes import CHANGED, CONTENT, GET, UNAUTHORIZED, VALID, Option, Type
+from thinbridge.protocols.coap.codes import CHANGED, CONTENT, GET, UNAUTHORIZED, VALID, Option, Type, dotted
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME
 from thinbridge.testing import seeded
 
@@ -110,6 +110,38 @@ def test_a_device_may_want_no_answer() -> None:
     bench.answer()
     assert bench.wait(100) == []
     assert bench.counters == {"no_response": 1}
+
+
+@pytest.mark.parametrize("value", [b"", b"\x02", b"\x12"])
+@pytest.mark.parametrize(
+    "reply", [Reply(Outcome.REFUSED, 404, "text/plain", b"no"), Reply(Outcome.REFUSED, 400, "text/plain", b"no")]
+)
+def test_a_device_may_want_errors(value: bytes, reply: Reply) -> None:
+    bench = member()
+    assert bench.send(non(1, (Option.NO_RESPONSE, value))) == []
+    assert bench.answer(reply) == []
+    assert [one.code >> 5 for one in bench.wait(6)] == [4]
+
+
+def test_a_device_may_want_successes_that_say_nothing() -> None:
+    bench = member()
+    bench.send(non(1, (Option.NO_RESPONSE, b"\x18")))
+    bench.answer(Reply(Outcome.ACCEPTED, 204))
+    assert [one.code for one in bench.wait(6)] == [CHANGED]
+
+
+@pytest.mark.parametrize(("value", "heard"), [(b"", 1), (b"\x02", 1), (b"\x08", 0)])
+def test_a_device_may_want_to_know_what_is_wrong(value: bytes, heard: int) -> None:
+    bench = member()
+    assert bench.send(non(1, (Option.NO_RESPONSE, value), code=8)) == []
+    assert bench.session.busy is bool(heard)
+    assert [dotted(one.code) for one in bench.wait(6)] == ["4.05"] * heard
+
+
+def test_an_option_that_is_unheard_of_is_rejected_in_silence() -> None:
+    bench = member()
+    assert bench.send(non(1, (9, b""), (Option.NO_RESPONSE, b""))) == []
+    assert bench.wait(100) == []
 
 
 def test_that_it_has_the_newest_is_worth_saying() -> None:

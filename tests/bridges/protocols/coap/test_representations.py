@@ -15,6 +15,7 @@ from thinbridge.protocols.coap.blockwise import LAST, Block, parse
 from thinbridge.protocols.coap.codec import Message, OptionValue, from_uint
 from thinbridge.protocols.coap.codes import (
     BAD_GATEWAY,
+    BAD_OPTION,
     BAD_REQUEST,
     CHANGED,
     CONTENT,
@@ -248,6 +249,30 @@ def test_a_device_that_has_it_already() -> None:
     bench.send(get(0, 4, 1, ETAG))
     (said,) = bench.answer(reply())
     assert (said.code, said.options, said.payload) == (VALID, [ETAG], b"")
+
+
+def test_a_device_that_has_it_already_by_the_etag_that_it_was_given() -> None:
+    bench = Bench()
+    bench.send(plain())
+    (first,) = bench.answer(reply(etag=None, maxage="9"))
+    given = (Option.ETAG, first.get(Option.ETAG) or b"")
+    bench.send(get(0, 4, 2, given))
+    (said,) = bench.answer(reply(etag=None, maxage="9"))
+    assert (said.code, said.options, said.payload) == (VALID, [given, (Option.MAX_AGE, b"\x09")], b"")
+    bench.send(plain(3, given))
+    (other,) = bench.answer(reply(BODY[1:], etag=None))
+    assert (other.code, len(other.payload)) == (CONTENT, 1024)
+    bench.send(plain(4, given, method=POST))
+    (changed,) = bench.answer(reply(etag=None))
+    assert (changed.code, len(changed.payload)) == (CHANGED, 1024)
+
+
+def test_a_later_block_is_asked_for_once_in_a_message() -> None:
+    bench = Bench()
+    bench.send(plain())
+    bench.answer(reply())
+    (said,) = bench.send(get(1, 4, 2, (Option.BLOCK2, Block(2, False, 4).encode())))
+    assert said.code == BAD_OPTION
 
 
 # --- Equal bodies are one ----------------------------------------------------------------------------------------
