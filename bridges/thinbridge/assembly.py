@@ -11,15 +11,12 @@ from thinbridge.bridge import Bridge, Observer
 from thinbridge.delivery import Change, Delivery, DeliveryLimits, Sink
 from thinbridge.inbox import Inbox, InboxLimits
 from thinbridge.protocols.base import Adapter, Endpoint, Limits, Protocol, Resource
-from thinbridge.routes import Route, Routes
+from thinbridge.routes import GLOB, Route, Routes
 from thinbridge.settings import LOCAL, Listener, Settings
 from thinbridge.shells import DatagramShell, StreamShell
 from thinbridge.telemetry import Recorder, Throttle, registry
 
 _throttle = Throttle(logging.getLogger("thinbridge"))
-
-GLOB = frozenset("*?[")
-"""What makes a pattern of a subject."""
 
 OIDC_TOKEN = "/oidc/token"
 """Where a SinkBinding puts the token for its sink, the bridge's own: no route's other sink gets it."""

@@ -9,8 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
+from typing import Final
 
 from thinbridge.protocols.base import Inbound
+
+GLOB: Final = frozenset("*?[")
+"""What makes a pattern of a subject."""
 
 
 class Mode(Enum):

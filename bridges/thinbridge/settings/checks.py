@@ -10,8 +10,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from thinbridge import contract
-from thinbridge.routes import Destination, Route
+from thinbridge.routes import GLOB, Destination, Route
 from thinbridge.settings.faults import fault, unknown
+from thinbridge.settings.listen import SECURE
 
 NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 
@@ -52,6 +53,7 @@ def route(value: object) -> object:
     _glob(value.get("subject"))
     _names(value.get("reply"), contract.REPLY_ATTRIBUTES, "reply")
     _names(value.get("resource"), LINK_ATTRIBUTES, "resource")
+    _named(value)
     schemes = {"sink": (*HTTP, *COAP), "dead_letter": HTTP}
     places = {key: _destination(value[key], key, schemes=schemes[key]) for key in schemes if key in value}
     return {**value, **places}
@@ -67,6 +69,13 @@ def _glob(subject: object) -> None:
 def _names(attributes: object, known: Sequence[str], key: str) -> None:
     if isinstance(attributes, Mapping) and (problem := unknown(attributes, known, key)):
         raise problem
+
+
+def _named(route: Mapping[Any, Any]) -> None:
+    """What devices are told of has one name: of a pattern they would never hear."""
+    subject = route.get("subject", "*")
+    if route.get("resource") and isinstance(subject, str) and set(subject) & GLOB:
+        raise fault(subject, "name one resource, without *, ? and [: devices are told of it", "subject")
 
 
 def extensions(value: dict[str, str]) -> dict[str, str]:
@@ -115,6 +124,8 @@ def uri(value: object, *at: str, schemes: Sequence[str] = HTTP) -> None:
     """An absolute URL, of HTTP unless other schemes are named, without user and password."""
     if not isinstance(value, str):
         return  # the type is pydantic's to refuse
+    if schemes != HTTP and (scheme := value.partition(":")[0]) in SECURE:
+        raise fault(value, SECURE[scheme], *at)
     try:
         parts = urlsplit(value)
         usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0

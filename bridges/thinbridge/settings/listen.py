@@ -59,6 +59,8 @@ def parse_listen(text: str, key: str = "listen") -> Address:
     protocol = _protocol(scheme, text, key)
     carrier, port = registry.schemes(protocol)[scheme]
     host, port = _host_port(rest, text, key, port)
+    if host == EVERYWHERE and not protocol.listens:
+        raise SettingsError(key, text, f"say whom it connects to: {scheme}://host:{port}")
     options = _options(url, protocol, text, key)
     if scheme != protocol.name and options.setdefault("accept", [carrier]) != [carrier]:
         raise SettingsError(key, text, f"leave accept out, which {scheme} says; or write {protocol.name}://")
