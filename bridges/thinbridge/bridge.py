@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from thinbridge import contract, mapping
 from thinbridge.delivery import Answer, Delivery, Terms
+from thinbridge.errors import ListenError, SettingsError
 from thinbridge.events import Event
 from thinbridge.inbox import Inbox
 from thinbridge.protocols.base import (
@@ -136,8 +137,8 @@ class Bridge:
         self._loop = asyncio.get_running_loop()
         opened: list[Endpoint] = []
         try:
-            for endpoint in self.endpoints:
-                await endpoint.open()
+            for number, endpoint in enumerate(self.endpoints):
+                await _open(endpoint, number)
                 opened.append(endpoint)
             if self.inbox is not None:
                 await self.inbox.start()
@@ -362,6 +363,16 @@ class Bridge:
                 for sink in self.delivery.sinks
             ],
         }
+
+
+async def _open(endpoint: Endpoint, number: int) -> None:
+    """What can't be used is named as a key of this listener; an address names itself."""
+    try:
+        await endpoint.open()
+    except ListenError:
+        raise
+    except SettingsError as error:
+        raise SettingsError(f"listen[{number}].{error.key}", error.value, error.fix) from error
 
 
 def _rfc3339(wall: float | None) -> str | None:

@@ -18,7 +18,7 @@ from tests.waiting import until
 from thinbridge import contract
 from thinbridge.bridge import Bridge
 from thinbridge.delivery import Answer, Delivery
-from thinbridge.errors import SettingsError
+from thinbridge.errors import ListenError, SettingsError
 from thinbridge.events import Event
 from thinbridge.protocols.base import (
     Authorize,
@@ -304,13 +304,27 @@ def test_draining_waits_for_acknowledgements_of_the_last_answers() -> None:
 def test_a_start_that_fails_leaves_nothing_open() -> None:
     async def main() -> None:
         good, bad = StubEndpoint("good"), StubEndpoint("bad")
-        bad.fails = SettingsError("listen", "udp:9000", "taken")
+        bad.fails = ListenError("listen", "udp:9000", "taken")
         bridge = Bridge([good, bad], Delivery(), Routes([], Route()))
         with pytest.raises(SettingsError):
             await bridge.start()
         assert good.life == ["open", "close"]
         assert not bridge.ready()
         assert bridge.live()
+
+    run(main)
+
+
+def test_what_can_not_be_used_is_named_as_a_key_of_its_listener() -> None:
+    async def main() -> None:
+        good, bad = StubEndpoint("good"), StubEndpoint("bad")
+        bad.fails = SettingsError("tls_key", "key.pem", "give the PEM file of a private key")
+        with pytest.raises(SettingsError, match=r"^listen\[1\].tls_key: key.pem: give the PEM file"):
+            await Bridge([good, bad], Delivery(), Routes([], Route())).start()
+        assert good.life == ["open", "close"]
+        bad.fails = ListenError("listen", "udp://127.0.0.1:9000", "taken")
+        with pytest.raises(ListenError, match=r"^listen: udp://127.0.0.1:9000: taken$"):
+            await Bridge([bad], Delivery(), Routes([], Route())).start()
 
     run(main)
 

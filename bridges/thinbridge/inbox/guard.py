@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from thinbridge.delivery.token import Token
+from thinbridge.errors import SettingsError
 
 LOCALHOST: Final = "localhost"
 
@@ -22,8 +23,18 @@ class Guard:
     """
 
     def __init__(self, host: str, token_file: str | None) -> None:
+        self._file = token_file
         self._token = None if token_file is None else Token(token_file)
         self._open = token_file is None and _is_loopback(host)
+
+    def check(self) -> None:
+        """See that the token is there: with a wrong path nobody could publish, and nobody would know why.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        if self._token is not None and not self._token.line(time.monotonic()):
+            raise SettingsError("http.token_file", self._file, "give a file that holds a token, and no more")
 
     def admits(self, authorization: bytes | None) -> bool:
         """Whether a request with this `Authorization` may publish. Nobody may while there is no token off loopback."""

@@ -51,7 +51,8 @@ class Inbox(Collector):
         self._host, self._port = host, port
         self._limits = limits or InboxLimits()
         self._floor = Floor(self._limits, self.counters)
-        self._app = App(gate, metrics, self._limits, self.counters, Guard(host, token_file))
+        self._guard = Guard(host, token_file)
+        self._app = App(gate, metrics, self._limits, self.counters, self._guard)
         self._config = Config(
             self._app,
             interface="asgi3",
@@ -91,7 +92,9 @@ class Inbox(Collector):
 
         Raises:
             ListenError: the port is taken, or the address is not ours; nothing is left open.
+            SettingsError: there is no token where one should be.
         """
+        self._guard.check()
         loop = asyncio.get_running_loop()
         listener = await _bind(self._host, self._port)
         host, port = listener.getsockname()[:2]

@@ -87,9 +87,11 @@ class Certificates:
             context.load_cert_chain(certificate, key, _no_passphrase(key))
         except OSError as error:  # ssl.SSLError is one, too
             if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-                raise _fault("tls_key", key, "give the private key of tls_certificate; this is another's") from error
+                raise SettingsError(
+                    "tls_key", key, "give the private key of tls_certificate; this is another's"
+                ) from error
             _load_authority(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "tls_certificate", certificate)
-            raise _fault("tls_key", key, f"give the PEM file of a private key ({_reason(error)})") from error
+            raise SettingsError("tls_key", key, "give the PEM file of a private key") from error
 
 
 # --- Files ------------------------------------------------------------------------------------------------------
@@ -107,31 +109,27 @@ def _readable(key: str, path: str) -> None:
     try:
         Path(path).read_bytes()
     except OSError as error:
-        raise _fault(key, path, f"give a file that can be read: {error.strerror}") from error
+        raise SettingsError(key, path, f"give a file that can be read: {error.strerror}") from error
 
 
 def _load_authority(context: ssl.SSLContext, key: str, path: str) -> None:
     try:
         context.load_verify_locations(path)
     except OSError as error:
-        raise _fault(key, path, f"give the PEM file of a certificate ({_reason(error)})") from error
+        raise SettingsError(key, path, f"give the PEM file of a certificate ({_reason(error)})") from error
 
 
 def _no_passphrase(path: str) -> Callable[[], str]:
     """Asked for the passphrase of a key: nobody is there who could type one."""
 
     def refuse() -> str:
-        raise _fault("tls_key", path, "give a key without a passphrase: nobody is there to type it")
+        raise SettingsError("tls_key", path, "give a key without a passphrase: nobody is there to type it")
 
     return refuse
 
 
 def _reason(error: OSError) -> str:
     return (getattr(error, "reason", None) or error.strerror or "no PEM").lower().replace("_", " ")
-
-
-def _fault(key: str, path: str, fix: str) -> SettingsError:
-    return SettingsError(f"listen {key}", path, fix)
 
 
 # --- Dates ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Hashable, Mapping
 from typing import cast
 
-from thinbridge.errors import ListenError
+from thinbridge.errors import ListenError, SettingsError
 from thinbridge.protocols.base import LISTENER, Address, OnEvent, Path, Session, Stateless
 from thinbridge.shells.groups import join
 from thinbridge.shells.pktinfo import AnyAddress, needed
@@ -42,7 +42,7 @@ class DatagramShell(Shell):
             self._listener = _OneAddress(self, self._sock, LISTENER)
         try:
             self._join()
-        except ListenError:
+        except SettingsError:
             self._sock.close()
             raise
         self._by_key: dict[Hashable, Session] = {}
@@ -54,7 +54,7 @@ class DatagramShell(Shell):
         """Hear the protocol's groups."""
         for group in self.core.groups:
             if not isinstance(self._listener, AnyAddress):
-                raise ListenError("groups", group, "listen on 0.0.0.0 or [::]: an address of its own hears no group")
+                raise SettingsError("groups", group, "listen on 0.0.0.0 or [::]: an address of its own hears no group")
             join(self._sock, group)
 
     def serve(self, on_event: OnEvent) -> None:

@@ -9,7 +9,7 @@ import struct
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from thinbridge.errors import ListenError
+from thinbridge.errors import SettingsError
 
 MEMBER4: Final = struct.Struct("=4s4si")
 """`struct ip_mreqn` (ip(7)): the group, no address, the interface."""
@@ -25,12 +25,12 @@ def join(sock: socket.socket, group: str) -> None:
         group: `224.0.1.187`, `ff02::fd`, `ff02::fd%eth0`.
 
     Raises:
-        ListenError: no interface can, or the socket speaks IPv4 only.
+        SettingsError: no interface can, or the socket speaks IPv4 only.
     """
     host, _, zone = group.partition("%")
     address = ip_address(host)
     if address.version == 6 and sock.family != socket.AF_INET6:
-        raise ListenError("groups", group, "listen on [::] to hear an IPv6 group")
+        raise SettingsError("groups", group, "listen on [::] to hear an IPv6 group")
     problem = f"no interface {zone}"
     for index, name in socket.if_nameindex():
         if zone in ("", name, str(index)):
@@ -40,7 +40,7 @@ def join(sock: socket.socket, group: str) -> None:
             except OSError as error:  # this one has no multicast, or not of this family
                 problem = problem and os.strerror(error.errno or 0)
     if problem:
-        raise ListenError("groups", group, f"it can't be joined: {problem}")
+        raise SettingsError("groups", group, f"it can't be joined: {problem}")
 
 
 def _join(sock: socket.socket, group: bytes, interface: int, v6: bool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.bridges.inbox.rig import run, serving
 
+from thinbridge.errors import SettingsError
 from thinbridge.inbox.guard import Guard
 from thinbridge.protocols.base import Outbound
 
@@ -58,7 +59,20 @@ def test_without_a_token_only_loopback_is_open(host: str, anybody: bool) -> None
     assert guard.admits(b"Bearer ") is anybody
 
 
-def test_a_token_that_is_not_there_admits_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["", "two words", None])
+def test_a_token_that_is_not_there_ends_the_start(content: str | None, tmp_path: Path) -> None:
+    async def main() -> None:
+        file = tmp_path / "token"
+        if content is not None:
+            file.write_text(content)
+        with pytest.raises(SettingsError, match=f"^http.token_file: {file}: give a file"):
+            async with serving(token_file=str(file)):
+                pass
+
+    run(main())
+
+
+def test_a_token_that_is_gone_admits_nobody(tmp_path: Path) -> None:
     guard = Guard("127.0.0.1", str(tmp_path / "token"))
     assert not guard.admits(None)
     assert not guard.admits(b"Bearer ")

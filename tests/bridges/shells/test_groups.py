@@ -8,7 +8,7 @@ import pytest
 from tests.bridges.shells.rig import serving
 from tests.bridges.shells.test_pktinfo import GROUP, LOOPS, run, sender, wildcards
 
-from thinbridge.errors import ListenError
+from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Inbound, Outcome, Reply
 from thinbridge.protocols.coap import CoAP, CoAPSettings
 from thinbridge.protocols.coap.codec import compose, decode
@@ -58,7 +58,7 @@ def test_who_speaks_to_a_group_and_to_the_bridge_alone_is_two_sessions() -> None
 def fails(host: str, group: str) -> str:
     async def main() -> None:
         shell = DatagramShell(member(group), "dev", host, 0)
-        with pytest.raises(ListenError) as caught:
+        with pytest.raises(SettingsError) as caught:
             await shell.open()
         assert shell._sock.fileno() == -1
         said.append(str(caught.value))
@@ -82,6 +82,6 @@ def test_an_interface_that_has_no_multicast_is_passed_over(monkeypatch: pytest.M
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(9999, "gone")])
     with (
         bind(socket.SOCK_DGRAM, "coap", "0.0.0.0", 0) as sock,
-        pytest.raises(ListenError, match=r"it can't be joined: No such device"),
+        pytest.raises(SettingsError, match=r"it can't be joined: No such device"),
     ):
         groups.join(sock, GROUP)
