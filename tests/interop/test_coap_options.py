@@ -48,7 +48,7 @@ SAID: dict[str, tuple[tuple[str, ...], str]] = {
     "an ETag that is valid": (("-O", "4,0x7631"), ""),
     "an unknown critical option": (("-O", "65,x"), "4.02 critical option 65"),
     "an unknown elective option": (("-O", "66,x"), "hello"),
-    "a Hop-Limit of 0": (("-O", "16,0x00"), "4.00 Hop-Limit is 0"),
+    "a Hop-Limit of 0": (("-O", "16,0x00"), "4.00 Hop-Limit is not from 1 to 255"),
     "No-Response": (("-O", "258,0x02", "-B", "1"), ""),
 }
 
@@ -169,7 +169,6 @@ def test_a_cloudevent_that_is_none() -> None:
 
 TRICKS = (
     "..",
-    "%2e%2e/%2e%2e",
     "a//b",
     "%2f%2fevil",
     "%0d%0aX-Injected:%201",
@@ -189,5 +188,6 @@ def test_no_name_of_a_device_leads_elsewhere() -> None:
             assert {posted.path for posted in w.sink.posted} == {"/"}
             names = set().union(*(posted.headers for posted in w.sink.posted))
             assert not any("inject" in name for name in names)
+            assert await client(w, path="/%2e%2e/%2e%2e") == "4.00 dot segment in the path"
 
     play(scene)

@@ -117,8 +117,8 @@ LENGTHS: Final = {
     Option.PROXY_SCHEME: (1, 255), Option.SIZE1: (0, 4), Option.ECHO: (1, 40),
     Option.NO_RESPONSE: (0, 1), Option.REQUEST_TAG: (0, 8),
 }  # fmt: skip
-"""Bytes that an option's value may have; others make it unrecognised (RFC 7252 §5.4.3). Hop-Limit has one, but 0 and what
-is above 255 is no such option: RFC 8768 §3 has an answer for it, however long it is."""
+"""Bytes that an option's value may have; others make it unrecognised (RFC 7252 §5.4.3). Hop-Limit has one, but
+RFC 8768 §3 has an answer to 0 and to what is above 255, however long it is."""
 
 REPEATABLE: Final = frozenset((Option.IF_MATCH, Option.ETAG, Option.URI_PATH, Option.URI_QUERY, Option.REQUEST_TAG))
 """What may occur more than once in a request; a second of any other is unrecognised (RFC 7252 §5.4.5)."""

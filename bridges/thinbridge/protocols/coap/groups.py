@@ -61,7 +61,7 @@ class GroupSession(CoAPSession):
         return len(self._open) + len(self._waiting) >= self._settings.open_exchanges
 
     def _reply(self, message: Message, response: Response) -> bytes:
-        """Nothing is said at once: not what is wrong (§8.1), nor which block is to come next; later, if it is wanted."""
+        """Nothing is said at once: not what is wrong (§8.1), nor which block comes next; later, if it is wanted."""
         if message.get(Option.NO_RESPONSE) is not None and response[0] != BAD_OPTION:
             data = self._composed(message, response)
             if data:
