@@ -65,6 +65,7 @@ class Consumer:
     def received(self, message: MQTTMessage) -> None:
         """A PUBLISH; what can be no event is acknowledged in its turn, so that it does not come for ever."""
         if self.leaving:
+            self._counters["draining"] += 1  # not acknowledged: the broker keeps it, for whoever is next
             return
         publish = messages.publish_of(message)
         size = len(message.payload) if publish is None else messages.size_of(publish)
@@ -93,9 +94,12 @@ class Consumer:
         self._pace()
 
     def leave(self) -> None:
-        """Take nothing new; what is open goes on."""
+        """Take nothing new; what is open goes on.
+
+        Reading does, too: what is published by this connection still has to be acknowledged.
+        """
         self.leaving = True
-        self.link.pause()
+        self._pace()
 
     def say(self, message: Publication) -> None:
         """Publish by this connection, if it stands."""
@@ -108,7 +112,7 @@ class Consumer:
 
     def _pace(self) -> None:
         """Read on, or not. The broker's own bound is not relied upon: mosquitto goes past a Receive Maximum."""
-        if self.window.full:
+        if self.window.full and not self.leaving:
             self.link.pause()
-        elif not self.leaving:
+        else:
             self.link.resume()

@@ -14,6 +14,7 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from thinbridge.adapters.mqtt_broker import messages, tls
@@ -157,7 +158,7 @@ class BrokerEndpoint(Endpoint):
         return int(await done in (PushResult.DELIVERED, PushResult.QUEUED))
 
     def drain(self) -> None:
-        """Read nothing more; what is open goes on, and what is withheld stays with the broker."""
+        """Take nothing new; what is open goes on, and what is withheld stays with the broker."""
         self._draining = True
         for consumer in self._consumers.values():
             consumer.leave()
@@ -289,7 +290,7 @@ class BrokerEndpoint(Endpoint):
     # --- connections ----------------------------------------------------------------------------------------------
 
     def _link(self, identity: Identity, owner: Owner) -> Link:
-        context = tls.context(self._settings) if self._tls else None
+        context = partial(tls.context, self._settings) if self._tls else None
         return Link(self._place, self._settings, identity, context, owner)
 
     def _consumer(self, identity: Identity) -> Consumer:

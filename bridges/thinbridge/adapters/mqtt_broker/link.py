@@ -100,20 +100,21 @@ class _Client(PahoClient):
 
     Args:
         url: of the WebSocket; empty: none.
+        context: makes that of TLS; None: plain.
         options: paho's own.
     """
 
     wire: Wire | None = None
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, context: Callable[[], ssl.SSLContext] | None, **options: Any) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, reconnect_on_failure=False, manual_ack=True, **options)
-        self._url = url
+        self._url, self._context = url, context
 
     def _create_socket(self) -> Wire:
         sock = self._create_socket_connection()
         try:
-            if self._ssl_context is not None:
-                sock = self._ssl_context.wrap_socket(sock, server_hostname=self._host)
+            if self._context is not None:
+                sock = self._context().wrap_socket(sock, server_hostname=self._host)
             self.wire = Wire(WebSocket(sock, self._url) if self._url else sock)
         except BaseException:
             sock.close()
@@ -132,7 +133,7 @@ class Link:
         place: host and port of the broker.
         settings: the listener's.
         identity: as whom.
-        context: TLS; None: plain.
+        context: makes that of TLS, for each connection, since its files are replaced; None: plain.
         owner: who it is for.
         chance: in [0, 1), drawn for each pause.
     """
@@ -142,7 +143,7 @@ class Link:
         place: tuple[str, int],
         settings: BrokerSettings,
         identity: Identity,
-        context: ssl.SSLContext | None,
+        context: Callable[[], ssl.SSLContext] | None,
         owner: Owner,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -286,8 +287,6 @@ class Link:
         settings, client = self._settings, self._client
         if settings.username:
             client.username_pw_set(settings.username, self._password())
-        if self._context is not None and settings.tls_certificate:
-            self._context.load_cert_chain(settings.tls_certificate, settings.tls_key or None)
         client.reconnect()
         if self._stopped and client.wire is not None:  # nobody waits for it any more
             client.wire.close()
@@ -301,6 +300,7 @@ class Link:
         settings, identity = self._settings, self.identity
         client = _Client(
             self._websocket_url(),
+            self._context,
             client_id=identity.client_id,
             clean_session=None if self._v5 else not identity.keeps,
             protocol=MQTTProtocolVersion.MQTTv5 if self._v5 else MQTTProtocolVersion.MQTTv311,
@@ -313,8 +313,6 @@ class Link:
             self._on_message,
             self._on_publish,
         )
-        if self._context is not None:
-            client.tls_set_context(self._context)
         if identity.will is not None:
             client.will_set(identity.will.topic, identity.will.data, qos=1, retain=True)
         host, port = self._place

@@ -51,7 +51,8 @@ class BrokerSettings:
     password_file: str = ""
     """A file with the password, or a token in its place; read again for each connection, since tokens end."""
     tls_ca: str = ""
-    """PEM file of the authorities that the broker's certificate is checked against; the system's unless given."""
+    """PEM file of the authorities that the broker's certificate is checked against, read again for each connection; the
+    system's unless given."""
     tls_certificate: str = ""
     """PEM file of the bridge's own certificate, for brokers that ask for one; read again for each connection."""
     tls_key: str = ""

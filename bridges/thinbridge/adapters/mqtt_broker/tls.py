@@ -35,7 +35,7 @@ def check(settings: BrokerSettings, tls: bool) -> None:
 
 
 def context(settings: BrokerSettings) -> ssl.SSLContext:
-    """For one connection at a time: its certificate is read again for each."""
+    """For one connection: files are replaced as certificates and authorities rotate."""
     made = ssl.create_default_context(cafile=settings.tls_ca or None)
     if settings.tls_certificate:
         made.load_cert_chain(settings.tls_certificate, settings.tls_key or None)

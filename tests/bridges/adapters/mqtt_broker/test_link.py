@@ -5,55 +5,28 @@ Over 400 lines because it mirrors one module.
 
 import asyncio
 import logging
+import shutil
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from paho.mqtt.client import MQTTMessage
+from tests.bridges.adapters.mqtt_broker.broker import CONNACK, Broker, publish
+from tests.certificates import Authority
 from tests.waiting import until
 
 from thinbridge.adapters.mqtt_broker import link as module
+from thinbridge.adapters.mqtt_broker import tls
 from thinbridge.adapters.mqtt_broker.link import Identity, Link
 from thinbridge.adapters.mqtt_broker.settings import BrokerSettings
 from thinbridge.adapters.mqtt_broker.wire import READ
 from thinbridge.protocols.mqtt.message import Publication
 
-CONNACK = b"\x20\x03\x00\x00\x00"
-SUBACK = b"\x90\x04\x00\x01\x00\x01"
-
 Script = Callable[["Broker"], Awaitable[None]]
-
-
-class Broker:
-    """One connection, from the broker's side."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def packet(self) -> tuple[int, bytes]:
-        """The next packet of the bridge: its type and body."""
-        first, byte = await self.reader.readexactly(2)
-        length, shift = byte & 127, 7
-        while byte & 128:
-            [byte] = await self.reader.readexactly(1)
-            length |= (byte & 127) << shift
-            shift += 7
-        return first >> 4, await self.reader.readexactly(length)
-
-    async def expect(self, kind: int, answer: bytes = b"") -> bytes:
-        found, body = await self.packet()
-        assert found == kind
-        self.writer.write(answer)
-        return body
-
-    async def welcome(self) -> None:
-        """CONNECT and SUBSCRIBE, answered."""
-        await self.expect(1, CONNACK)
-        await self.expect(8, SUBACK)
-
-    async def forever(self) -> None:
-        await self.reader.read()
 
 
 class Owner:
@@ -277,11 +250,6 @@ def test_a_subscription_that_is_not_granted_is_said_and_asked_for_again(caplog: 
     assert "does not grant a subscription: Not authorized" in caplog.text
 
 
-def publish(number: int, payload: bytes = b"x") -> bytes:
-    body = b"\x00\x01t" + number.to_bytes(2) + b"\x00" + payload
-    return b"\x32" + bytes([len(body)]) + body
-
-
 def test_many_messages_in_one_segment_and_a_pause_between_them() -> None:
     async def sends(broker: Broker) -> None:
         await broker.welcome()
@@ -416,3 +384,28 @@ def test_the_password_is_read_for_each_connection(tmp_path: Any) -> None:
     play(scene)
     assert heard[0].endswith(b"\x00\x02me\x00\x05first")
     assert heard[1].endswith(b"\x00\x02me\x00\x06second")
+
+
+def test_the_files_of_tls_are_read_for_each_connection(tmp_path: Path) -> None:
+    """Also where they can't be used for a while: they are being replaced."""
+    theirs = Authority(tmp_path, "theirs")
+    (tmp_path / "ca.pem").write_text("soon")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*theirs.issue("server", "127.0.0.1"))
+
+    async def scene() -> None:
+        async def connected(*streams: Any) -> None:
+            await works(Broker(*streams))
+
+        async with await asyncio.start_server(connected, "127.0.0.1", 0, ssl=server) as listening:
+            place = "127.0.0.1", listening.sockets[0].getsockname()[1]
+            settings = BrokerSettings(subscribe=("t",), tls_ca=str(tmp_path / "ca.pem"))
+            identity, owner = Identity("b", ("t",), True), Owner()
+            link = Link(place, settings, identity, partial(tls.context, settings), owner, lambda: 0.0)
+            link.start()
+            await until(lambda: "TLS: " in (link.error or ""))
+            shutil.copy(theirs.ca, tmp_path / "ca.pem")
+            await until(lambda: link.subscribed)
+            await link.stop()
+
+    play(scene)
