@@ -14,7 +14,7 @@ from thinbridge.adapters.coap.framing import TCP, Frame, Framing, WebSocket, dat
 from thinbridge.adapters.coap.signalling import Signalling
 from thinbridge.protocols.base import Event, Inbound, Path, Sent
 from thinbridge.protocols.coap.codec import empty
-from thinbridge.protocols.coap.codes import CONTINUE, EMPTY, Type
+from thinbridge.protocols.coap.codes import CONTINUE, EMPTY, Type, code
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, Entry, Memory
 from thinbridge.protocols.coap.session import CoAPSession
 
@@ -27,6 +27,7 @@ OVERHEAD: Final = 128
 SIGNAL: Final = 7
 """Class of the codes that speak of the connection (RFC 8323 §5.1)."""
 
+CSM: Final = code("7.01")
 
 WEBSOCKET: Final = bytes(2)
 """How what comes by WebSocket begins: with the length of a short message. By TCP that would be an empty message, and
@@ -97,10 +98,10 @@ class StreamSession(CoAPSession):
 
     def _take(self, frame: bytes, at: Frame, path: Path) -> None:
         kind = frame[at.code] >> 5
-        if kind == SIGNAL:
-            self._signalled(frame)
-        elif not self._signalling.greeted:
-            self._abort("no_csm")  # RFC 8323 §5.3: it is the first
+        if not self._signalling.greeted and frame[at.code] != CSM:
+            self._abort("no_csm")  # RFC 8323 §3.3: it is the first
+        elif kind == SIGNAL:
+            self._signalled(frame, at)
         elif frame[at.code] == EMPTY:
             pass  # RFC 8323 §3.4: ignored; it keeps a connection alive
         elif kind:
@@ -108,14 +109,13 @@ class StreamSession(CoAPSession):
         else:
             self._requested(datagram(frame, at, 0), path)
 
-    def _signalled(self, frame: bytes) -> None:
-        greeted = self._signalling.greeted
+    def _signalled(self, frame: bytes, at: Frame) -> None:
         self._signalling.hear(frame)
         if self._signalling.aborted:
             self._abort("malformed_signal")
         elif self._signalling.released:
             self.drain(self._now)
-        elif self._signalling.greeted and not greeted:
+        elif frame[at.code] == CSM:  # the first, or one that says something new (RFC 8323 §5.3)
             room = min(self._terms.max_payload, max(16, self._signalling.peer_takes - OVERHEAD))
             self.transfers.limit(room)
 

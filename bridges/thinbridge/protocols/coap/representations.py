@@ -128,11 +128,12 @@ class Downloads:
         counters: where what is wrong is counted.
     """
 
-    __slots__ = ("_by_operation", "_count", "_counters", "_idle", "_shared", "_szx")
+    __slots__ = ("_by_operation", "_count", "_counters", "_idle", "_shared", "szx")
 
     def __init__(self, shared: Representations, count: int, szx: int, idle: float, counters: Counter[str]) -> None:
         self._shared = shared
-        self._count, self._szx, self._idle = count, szx, idle
+        self._count, self._idle = count, idle
+        self.szx = szx
         self._counters = counters
         self._by_operation: dict[bytes, Transfer] = {}  # the longest-unused first
 
@@ -169,8 +170,8 @@ class Downloads:
             content_range: as `part_of` has it.
         """
         code, options, payload = response
-        asked = request.block2 or Block(0, False, self._szx)
-        size = min(asked.size, 16 << self._szx)
+        asked = request.block2 or Block(0, False, self.szx)
+        size = min(asked.size, 16 << self.szx)
         if code >> 5 == 2 and code != VALID:
             if not payload and not asked.num:
                 return response
@@ -209,7 +210,7 @@ class Downloads:
 
     def _cut(self, asked: Block, code: int, options: Sequence[OptionValue], part: Part, sized: bool) -> Response:
         """The block that was asked for, or a smaller one at its place (RFC 7959 §2.4)."""
-        szx, total = min(asked.szx, self._szx), part.total
+        szx, total = min(asked.szx, self.szx), part.total
         num = asked.start >> szx + 4
         if num > LAST or (asked.num and total is not None and asked.start >= total):
             self._counters["block2"] += 1

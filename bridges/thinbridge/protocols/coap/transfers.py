@@ -38,9 +38,12 @@ class Transfers:
         return self._uploads is not None or self._downloads is not None
 
     def limit(self, max_payload: int) -> None:
-        """Put no more into a message, and ask for no longer blocks; before the first one only."""
+        """Put no more into a message from now on, and ask for no longer blocks."""
         self._max_payload = max_payload
         self._szx = exponent(max_payload)
+        for side in (self._uploads, self._downloads):
+            if side is not None:
+                side.szx = self._szx
 
     @property
     def hint(self) -> OptionValue:

@@ -115,11 +115,12 @@ class Uploads:
         idle: seconds of silence after which one is given up.
     """
 
-    __slots__ = ("_count", "_idle", "_max_body", "_open", "_room", "_szx")
+    __slots__ = ("_count", "_idle", "_max_body", "_open", "_room", "szx")
 
     def __init__(self, room: Room, count: int, max_body: int, szx: int, idle: float) -> None:
         self._room = room
-        self._count, self._szx, self._idle = count, szx, idle
+        self._count, self._idle = count, idle
+        self.szx = szx
         self._max_body = min(max_body, room.max_octets)  # what never has room must not be told to come again
         self._open: dict[bytes, Upload] = {}  # by operation, the longest-silent first
 
@@ -155,7 +156,7 @@ class Uploads:
             raise Refused((REQUEST_ENTITY_INCOMPLETE, (), b"blocks before this one are missing"), "upload_gap")
         self._add(upload, block, payload, max(size, upload.claimed), now)
         if block.more:
-            return CONTINUE, [(Option.BLOCK1, block._replace(szx=min(block.szx, self._szx)).encode())], b""
+            return CONTINUE, [(Option.BLOCK1, block._replace(szx=min(block.szx, self.szx)).encode())], b""
         body = bytes(upload.body)
         self._end(key)
         return body

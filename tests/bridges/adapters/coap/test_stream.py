@@ -59,9 +59,10 @@ def test_both_sides_begin_with_a_csm() -> None:
     assert 4 in dict(csm.options)  # Block-Wise-Transfer
 
 
-def test_what_comes_before_the_csm_ends_the_connection() -> None:
+@pytest.mark.parametrize("first", [POST, PING, PONG, RELEASE, ABORT, code("2.05")])
+def test_what_comes_before_the_csm_ends_the_connection(first: int) -> None:
     device = Device(None)
-    assert [message.code for message in device.send(frame())] == [CSM, ABORT]
+    assert [message.code for message in device.send(frame(first))] == [CSM, ABORT]
     assert device.gone
     assert device.core.counters == {"no_csm": 1}
 
@@ -270,6 +271,16 @@ def test_a_device_that_takes_much_is_sent_it_at_once() -> None:
     device.send(frame(GET))
     [response] = device.answer(Reply(Outcome.ACCEPTED, 200, None, b"x" * 300_000))
     assert len(response.payload) == 300_000
+
+
+def test_a_device_may_say_anew_how_much_it_takes() -> None:
+    """Each CSM replaces what the one before said, and holds for what follows (RFC 8323 §5.3)."""
+    device = Device(frame(CSM, (2, uint(1 << 20)), token=b""))
+    for size, longest in ((1 << 20, 3000), (1152, 1024), (640, 512), (1 << 20, 3000)):
+        assert device.send(frame(CSM, (2, uint(size)), token=b"")) == []
+        device.send(frame(GET))
+        [response] = device.answer(Reply(Outcome.ACCEPTED, 200, None, b"x" * 3000))
+        assert len(response.payload) == longest
 
 
 def over_websocket(data: bytes) -> bytes:

@@ -111,3 +111,18 @@ def test_what_is_silent_is_forgotten() -> None:
     transfers.expire(15.0)
     assert (core.room.octets, transfers.due()) == (0, float("inf"))
     transfers.clear()
+
+
+def test_one_that_is_told_anew_sends_and_wants_other_blocks_from_then_on() -> None:
+    transfers = Transfers(Bench().core)
+    request = read(asked(), "peer")
+    whole: Response = CONTENT, [], bytes(2000)
+    upload = Message(Type.CON, POST, 2, b"t", [(Option.BLOCK1, b"\x0e")], bytes(1024))
+    for octets in (1024, 64, 512):
+        transfers.limit(octets)
+        _, _, payload = transfers.fitted(request, whole, 0.0)
+        assert len(payload) == octets
+        said = transfers.body(upload, read(upload, "peer"), 0.0)
+        assert isinstance(said, tuple)
+        assert said[1] == [(Option.BLOCK1, bytes((0x08 | octets.bit_length() - 5,)))]
+    transfers.clear()
