@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from aiocoap import Context, Message, error
 from aiocoap.message import UndecidedRemote
@@ -15,7 +16,7 @@ from aiocoap.numbers import Code, OptionNumber
 from aiocoap.optiontypes import OpaqueOption
 
 from thinbridge.delivery import cache, coap
-from thinbridge.delivery.cache import Cache
+from thinbridge.delivery.cache import Cache, Place
 from thinbridge.delivery.coap import Call, Response
 from thinbridge.delivery.http import Client, Headers
 from thinbridge.delivery.pool import Waiter
@@ -25,7 +26,7 @@ from thinbridge.delivery.terms import DeliveryLimits
 from thinbridge.events import Event
 from thinbridge.protocols.coap.blockwise import LARGEST, RESERVED, Block, parse
 from thinbridge.protocols.coap.codec import OptionValue, uint
-from thinbridge.protocols.coap.codes import BAD_GATEWAY, CONTINUE, GET, Option
+from thinbridge.protocols.coap.codes import BAD_GATEWAY, CONTINUE, GET, UNAUTHORIZED, Option
 from thinbridge.protocols.coap.outgoing import ACK_TIMEOUT
 from thinbridge.routes import Content
 
@@ -92,6 +93,7 @@ class Forwarder:
         self.alone = 0
         """The number of the request that has had no other beside it; 0: there is none."""
         self._lock = asyncio.Lock()
+        self._uploads: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
         self._line: _Line | None = None
 
     # --- What `handle` and `Delivery` know of a pool ------------------------------------------------------------
@@ -196,9 +198,14 @@ class Forwarder:
 
     async def _upload(self, line: _Line, call: Call) -> Response:
         """Send the request, in blocks if it is long (RFC 7959 §2.5); the response to the last of them."""
-        at, szx, size = 0, LARGEST, len(call.payload)
-        if size <= 16 << szx:
+        if len(call.payload) <= 16 << LARGEST:
             return await self._one(line, call, call.payload)
+        place = cache.key(self.sink.url, call).place
+        async with self._uploads.setdefault(place, asyncio.Lock()):  # §2.4: blocks of two bodies would become one body
+            return await self._blocks(line, call)
+
+    async def _blocks(self, line: _Line, call: Call) -> Response:
+        at, szx, size = 0, LARGEST, len(call.payload)
         while True:
             block = Block(at >> szx + 4, at + (16 << szx) < size, szx)
             more = [(Option.BLOCK1, block.encode()), *([] if at else [(Option.SIZE1, uint(size))])]
@@ -229,7 +236,14 @@ class Forwarder:
         return first._replace(payload=b"".join(parts))
 
     async def _one(self, line: _Line, call: Call, payload: bytes, *more: OptionValue) -> Response:
-        """One message and its response."""
+        """One message and its response; once more with the Echo that a server asks for (RFC 9175 §2.3)."""
+        response = await self._once(line, call, payload, *more)
+        echo = response.get(Option.ECHO)
+        if response.code == UNAUTHORIZED and echo is not None:
+            response = await self._once(line, call, payload, *more, (Option.ECHO, echo))
+        return response
+
+    async def _once(self, line: _Line, call: Call, payload: bytes, *more: OptionValue) -> Response:
         message = Message(code=Code(call.code), payload=payload)
         for number, value in [*call.options, *more]:
             message.opt.add_option(OpaqueOption(OptionNumber(number), value))

@@ -48,9 +48,11 @@ class Server(resource.Resource, resource.PathCapable):  # type: ignore[misc]  # 
 
 
 @asynccontextmanager
-async def server(script: Script, scheme: str = "coap", **limits: Any) -> AsyncIterator[tuple[Server, Delivery]]:
+async def server(
+    script: Script, scheme: str = "coap", kind: type[Server] = Server, **limits: Any
+) -> AsyncIterator[tuple[Server, Delivery]]:
     """A CoAP server, and a delivery; the server's port is free when it is over."""
-    site = Server(script)
+    site = kind(script)
     transport = {"coap": "simplesocketserver", "coap+tcp": "tcpserver"}[scheme]
     port = free_port(scheme)
     context = await aiocoap.Context.create_server_context(site, bind=("127.0.0.1", port), transports=[transport])
@@ -258,6 +260,55 @@ def test_what_is_stale_is_validated(loop: str) -> None:
                 assert (await deliver(delivery, asks(), terms(site))).body == b"21"
             assert [asked.opt.etags for asked in site.asked] == [(), (b"e1",)]
             assert delivery.counters["cache_validated"] == 1
+
+    run(loop, scene)
+
+
+def test_a_server_that_wants_to_know_that_a_request_is_fresh_is_told(loop: str) -> None:
+    async def scene() -> None:
+        def script(request: aiocoap.Message) -> aiocoap.Message:
+            if request.opt.echo == b"now":
+                return aiocoap.Message(code=aiocoap.CHANGED)
+            return aiocoap.Message(code=aiocoap.UNAUTHORIZED, echo=b"now" if request.payload == b"21" else b"never")
+
+        async with server(script) as (site, delivery):
+            assert (await deliver(delivery, asks("POST", b"21"), terms(site))).verdict is Verdict.ACCEPTED
+            assert [asked.opt.echo for asked in site.asked] == [None, b"now"]
+            answer = await deliver(delivery, asks("POST", b"22"), terms(site))
+            assert answer.event is not None
+            assert answer.event.attributes["coapcode"] == "4.01"  # once more is enough
+            assert len(site.asked) == 4
+
+    run(loop, scene)
+
+
+def test_long_bodies_for_one_resource_go_one_after_the_other(loop: str) -> None:
+    """Who has no Request-Tag would take the blocks of two for one body (RFC 7959 §2.4)."""
+
+    async def scene() -> None:
+        bodies = [bytes((number,)) * 3000 for number in range(4)]
+        parts: list[bytes] = []
+
+        def script(request: aiocoap.Message) -> aiocoap.Message:
+            block = request.opt.block1
+            parts.append(request.payload)
+            return aiocoap.Message(code=aiocoap.CONTINUE if block.more else aiocoap.CHANGED, block1=block)
+
+        class Bare(Server):
+            """Its blocks are its own business."""
+
+            async def needs_blockwise_assembly(self, request: aiocoap.Message) -> bool:
+                return False
+
+        async with server(script, kind=Bare) as (site, delivery):
+            site.waits = 0.01
+            elsewhere = asks("PUT", bodies[3], subject="b")
+            events = [*(asks("PUT", body) for body in bodies[:3]), elsewhere]
+            answers = await asyncio.gather(*(deliver(delivery, event, terms(site)) for event in events))
+            assert {answer.verdict for answer in answers} == {Verdict.ACCEPTED}
+            heard = b"".join(part for part in parts if part[0] != 3)
+            assert sorted(heard[at : at + 3000] for at in (0, 3000, 6000)) == bodies[:3]
+            assert parts.index(bodies[3][:1024]) < 4  # nobody waits for who is elsewhere
 
     run(loop, scene)
 
