@@ -28,7 +28,7 @@ def on_its_ports(command: str, running: Dev) -> str:
     for scheme in ("coap", "mqtt", "udp"):
         command = re.sub(rf"({scheme}://127\.0\.0\.1)(?=[/ ])", rf"\1:{running.port(scheme)}", command)
     command = command.replace("127.0.0.1 9000", f"127.0.0.1 {running.port('udp')}")
-    command = command.replace("mosquitto_rr ", f"mosquitto_rr -p {running.port('mqtt')} ")
+    command = re.sub("^(mosquitto_rr|mosquitto_sub) ", rf"\1 -p {running.port('mqtt')} ", command)
     return command.replace(".venv/bin/thinbridge", f"{sys.executable} -m thinbridge.cli")
 
 
@@ -48,7 +48,7 @@ def the_command(beginning: str) -> str:
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param("coap-client-notls", marks=pytest.mark.peer("coap-client-notls")),
+        pytest.param("coap-client-notls -m", marks=pytest.mark.peer("coap-client-notls")),
         pytest.param("mosquitto_rr", marks=pytest.mark.peer("mosquitto_rr")),
         pytest.param("echo -n hello", marks=pytest.mark.peer("nc")),
         ".venv/bin/thinbridge send coap://127.0.0.1/sensors",
@@ -58,6 +58,26 @@ def the_command(beginning: str) -> str:
 )
 def test_a_device_gets_the_functions_reply(command: str, echo: Dev) -> None:
     assert output(on_its_ports(the_command(command), echo)) == "hello"
+
+
+@pytest.mark.peer("coap-client-notls", "mosquitto_sub", "curl")
+def test_what_devices_hear_unasked(tmp_path: Path) -> None:
+    [run_it] = [block for block in BLOCKS if block.startswith(".venv/bin/thinbridge dev functions")]
+    observed, subscribed = tmp_path / "observed", tmp_path / "subscribed"
+    with dev(run_it.split()[2]) as running, observed.open("w") as observes, subscribed.open("w") as subscribes:
+        [http] = re.findall(r"inbox on (http://127\.0\.0\.1:\d+)", running.log)
+        publish = the_command("curl").replace("http://127.0.0.1:8090", http)
+        devices = [
+            subprocess.Popen(shlex.split(on_its_ports(the_command(command), running)), stdout=heard)
+            for command, heard in (("coap-client-notls -s", observes), ("mosquitto_sub", subscribes))
+        ]
+        try:
+            until_now(lambda: output(publish) == '{"observers": 2}')
+            until_now(lambda: all("tea is ready" in heard.read_text() for heard in (observed, subscribed)))
+        finally:
+            for device in devices:
+                device.terminate()
+                device.wait(30)
 
 
 def test_five_minutes_to_an_own_handler(tmp_path: Path) -> None:
@@ -98,7 +118,10 @@ def test_what_only_ci_runs_is_known() -> None:
         "make ",
         "coap-client-notls",
         "mosquitto_rr",
+        "mosquitto_sub",
+        "curl",
         "echo -n",
+        ".venv/bin/thinbridge dev",
         ".venv/bin/thinbridge send",
         ".venv/bin/thinbridge run",
     )
