@@ -1,7 +1,7 @@
 """Topic Aliases of one connection, both ways (MQTT 5 §3.3.2.3.4); none outlives it (MQTT-3.3.2-7)."""
 
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.mqtt import properties, reasons, wire
+from thinbridge.protocols.mqtt import properties, reasons, topics, wire
 from thinbridge.protocols.mqtt.codec import Publish
 
 
@@ -30,7 +30,7 @@ class Incoming:
         if not 0 < alias <= self._limit:
             raise DecodeError("alias_invalid", reasons.ALIAS_INVALID)  # MQTT-3.3.2-8, MQTT-3.3.2-9, MQTT-3.2.2-17
         if publish.topic:
-            self._topics[alias] = publish.topic
+            self._topics[alias] = publish.topic[: topics.MAX_BYTES + 1]  # what is too long is refused by less of it
         elif alias not in self._topics:
             raise wire.protocol_error()  # it stands for nothing
         return self._topics[alias]

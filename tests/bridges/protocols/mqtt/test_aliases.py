@@ -3,7 +3,7 @@
 import pytest
 
 from thinbridge.errors import DecodeError
-from thinbridge.protocols.mqtt import properties, reasons
+from thinbridge.protocols.mqtt import properties, reasons, topics
 from thinbridge.protocols.mqtt.aliases import Incoming, Outgoing
 from thinbridge.protocols.mqtt.codec import Publish
 
@@ -32,6 +32,13 @@ def test_incoming() -> None:
 def test_all_that_were_announced_may_be_used() -> None:  # MQTT-3.3.2-12
     one = Incoming(3)
     assert [one.topic(publish("t", alias)) for alias in (1, 2, 3)] == ["t"] * 3
+
+
+def test_no_more_is_kept_of_a_topic_than_says_that_it_is_too_long() -> None:
+    one = Incoming(1)
+    assert not topics.is_taken(one.topic(publish("t" * 65_535, 1)))
+    assert not topics.is_taken(kept := one.topic(publish("", 1)))
+    assert len(kept) < 1100
 
 
 def test_outgoing() -> None:
