@@ -157,13 +157,14 @@ class Outbox:
         self.pump(now)
 
     def _received(self, packet_id: int, reason: int) -> None:
-        """PUBREC: PUBREL follows (MQTT-4.3.3-4), also to one that is said again, or of which we know nothing."""
+        """PUBREC: to one that says yes PUBREL follows (MQTT-4.3.3-4), said again or of something unknown as well."""
         assert self._connection is not None
         message = self._released.pop(packet_id, None) or self._take(packet_id, 2)
-        if message is None:
+        if reason >= reasons.FAILURE:
+            if message is not None:
+                self._done(message, PushResult.REFUSED)  # it is over, and never sent again: MQTT-4.4.0-2
+        elif message is None:
             self._connection.acknowledge(codec.PUBREL, packet_id, reasons.PACKET_ID_UNKNOWN)
-        elif reason >= reasons.FAILURE:
-            self._done(message, PushResult.REFUSED)  # it is over, and never sent again: MQTT-4.4.0-2
         else:
             self._released[packet_id] = message  # at once, so in the order of the PUBRECs: MQTT-4.6.0-4
             self._connection.acknowledge(codec.PUBREL, packet_id, reasons.SUCCESS)

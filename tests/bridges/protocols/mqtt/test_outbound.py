@@ -93,6 +93,8 @@ def test_a_pubrec_that_nobody_waits_for() -> None:
     rig = Rig().connect()
     rig.ack(7, PUBREC)
     assert rig.sent() == [(0x62, b"\0\7\x92")]
+    rig.ack(7, PUBREC, reasons.IMPLEMENTATION)
+    assert rig.sent() == []  # MQTT-4.3.3-4
     rig = Rig().connect(v5=False)
     rig.ack(7, PUBREC)
     assert rig.sent() == [(0x62, b"\0\7")]
