@@ -41,9 +41,7 @@ class Downlink:
         self._outbox = Outbox(
             settings.outbound_queue, settings.outbound_bytes, settings.outbound_window, protocol.counters, events
         )
-        self._retained: dict[
-            str, Subscription
-        ] = {}  # topics whose values are still to be sent, and what asked for them
+        self._retained: dict[str, Match] = {}  # topics whose values are still to be sent, as they were asked for last
 
     # --- its connections ------------------------------------------------------------------------------------------
 
@@ -68,16 +66,25 @@ class Downlink:
         """A SUBSCRIBE: SUBACK (MQTT-3.8.4-1), then what is retained."""
         packet_id, values, filters = subscribe.decode_subscribe(body, connection.v5)
         number: int = values.get(properties.SUBSCRIPTION_ID, 0)
+        asked: dict[str, int] = {}
         for text, options in filters:
             check_filter(text)
             if connection.v5 and text.startswith("$share/"):
                 refuse_share(options)
-        codes = [self._subscribe(text, Subscription.of(options, number)) for text, options in filters]
+        codes = [self._subscribe(text, Subscription.of(options, number), asked) for text, options in filters]
         connection.send(subscribe.encode_suback(codec.SUBACK, packet_id, codes, connection.v5))
+        numbers = (number,) if number else ()
+        self._retained.update((topic, Match(qos, True, numbers)) for topic, qos in asked.items())
         self._catch_up(now)
 
-    def _subscribe(self, text: str, subscription: Subscription) -> int:
-        """The code of one filter (MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1)."""
+    def _subscribe(self, text: str, subscription: Subscription, asked: dict[str, int]) -> int:
+        """The code of one filter (MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1).
+
+        Args:
+            text: the filter.
+            subscription: what is asked for with it.
+            asked: gets the retained topics that it takes; of filters that overlap the highest QoS (MQTT-3.3.4-2).
+        """
         if text.startswith("$") or not topics.is_taken(text):
             return reasons.FILTER_INVALID
         if not self._allowed.allow(text):
@@ -90,8 +97,8 @@ class Downlink:
         self._subscriptions.add(text, subscription)
         handling = subscription.retain_handling
         if handling == ALWAYS or (handling == IF_NEW and new):  # MQTT-3.3.1-9 to -11; 3.1.1: MQTT-3.3.1-6
-            matching = self._protocol.retained.matching(tuple(text.split("/")))
-            self._retained.update(dict.fromkeys(matching, subscription))
+            for topic in self._protocol.retained.matching(tuple(text.split("/"))):
+                asked[topic] = max(subscription.qos, asked.get(topic, 0))
         return subscription.qos  # whichever was asked for: MQTT-3.2.2-10
 
     def unsubscribe(self, connection: Connection, body: bytes) -> None:
@@ -112,10 +119,7 @@ class Downlink:
             if value is not None:
                 if self._outbox and not self._outbox.fits(value, now):
                     return
-                asked = self._retained[topic]
-                numbers = (asked.number,) if asked.number else ()
-                match = Match(asked.qos, True, numbers)
-                self._outbox.add(message.copy(value, match, retained=True), value.size, now)
+                self._outbox.add(message.copy(value, self._retained[topic], retained=True), value.size, now)
             del self._retained[topic]
 
     # --- messages -------------------------------------------------------------------------------------------------

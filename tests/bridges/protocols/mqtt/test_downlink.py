@@ -173,6 +173,15 @@ def test_what_is_retained_reaches_those_who_subscribe_later() -> None:  # MQTT-3
     assert values(line) == [("t/2", b"2", 0, True, [])]
 
 
+def test_filters_of_one_subscribe_may_overlap() -> None:  # MQTT-3.3.4-2
+    bench = Bench()
+    line = bench.connect()
+    bench.push(event("t/1", b"1", mqttretain="true", mqttqos="2"))
+    filters = [("t/#", 1), ("t/+", 2), ("t/1", 0)]
+    line.send(subscribe.encode_subscribe(9, filters, True, {properties.SUBSCRIPTION_ID: 7}))
+    assert values(line) == [("t/1", b"1", 2, True, [7])]
+
+
 @pytest.mark.parametrize(("options", "first", "second"), [(0x00, 1, 1), (0x10, 1, 0), (0x20, 0, 0)])
 def test_retain_handling(options: int, first: int, second: int) -> None:  # MQTT-3.3.1-9 to -11
     bench = Bench()
