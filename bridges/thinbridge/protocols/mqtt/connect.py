@@ -70,6 +70,12 @@ def version(body: bytes) -> int:
     raise DecodeError("not_mqtt", reasons.PROTOCOL_ERROR)
 
 
+def begins_v5(data: bytes) -> bool:
+    """Whether these bytes begin a CONNECT of MQTT 5, of which nothing but its beginning is read: it is too large."""
+    at = data.find(_MAGIC, 2, 5 + len(_MAGIC))  # behind the first byte, and four of a length at most
+    return data[:1] == b"\x10" and at > 0 and data[at + len(_MAGIC) :][:1] == b"\5"
+
+
 def decode_connect(first: int, body: bytes) -> Connect:
     """A CONNECT whose `version` is one of ours: its fields are there as flags say, in this order (MQTT-3.1.3-1)."""
     level, v5 = body[6], body[6] == V5

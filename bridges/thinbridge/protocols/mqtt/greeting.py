@@ -55,6 +55,7 @@ class Greeting(Session):
             for first, body in self._framer.feed(data):
                 self._hello(first, body)
             if self._framer.error is not None:
+                self._v5 = packets.begins_v5(data)
                 raise self._framer.error
         except DecodeError as error:
             self._refuse(error)
@@ -75,6 +76,8 @@ class Greeting(Session):
         if level not in (packets.V311, packets.V5):
             raise DecodeError("unsupported_version", reasons.UNSUPPORTED_VERSION)  # MQTT-3.1.2-2
         connect = packets.decode_connect(first, body)
+        if connect.v5 and self._framer.padded:
+            raise wire.malformed()  # MQTT-1.5.5-1
         self._max_outgoing = connect.properties.get(properties.MAXIMUM_PACKET_SIZE, self._max_outgoing)
         self._check(connect)
         self._will = wills.read(connect)

@@ -114,12 +114,14 @@ class Framer:
         strict: lengths have their shortest form (MQTT 5).
     """
 
-    __slots__ = ("_buffer", "_need", "error", "limit", "single", "strict")
+    __slots__ = ("_buffer", "_need", "error", "limit", "padded", "single", "strict")
 
     def __init__(self, limit: int, *, single: bool = False, strict: bool = False) -> None:
         self.limit, self.single, self.strict = limit, single, strict
         self.error: DecodeError | None = None
         """What is wrong with the bytes after the packets that `feed` returned; the stream ends there."""
+        self.padded = False
+        """A length had not its shortest form, which 3.1.1 allows."""
         self._buffer = bytearray()
         self._need = 0  # bytes in the buffer before which looking again is of no use
 
@@ -155,6 +157,7 @@ class Framer:
                 if found is None:
                     break
                 remaining, start = found
+                self.padded = self.padded or not data[start - 1]
             end = start + remaining
             if end - pos > self.limit:
                 self.error = DecodeError("packet_too_large", reasons.TOO_LARGE)

@@ -98,6 +98,7 @@ def test_what_does_not_wait_is_bounded() -> None:
         (hello(properties={properties.AUTH_DATA: b"x"}), "protocol_error", 0x82),
         (hello(will=Will("w" * 1025, b"")), "will_topic_refused", 0x90),
         (b"\x11" + hello()[1:], "malformed", b""),
+        (b"\x10\x90\0" + hello()[2:], "malformed", 0x81),  # MQTT-1.5.5-1
         (
             hello(will=Will("w", b"", properties={properties.CONTENT_TYPE: "application/cloudevents"})),
             "event_invalid",
@@ -119,6 +120,18 @@ def test_refusals(data: bytes, counter: str, said: bytes | int, tail: bytes) -> 
         assert bench.protocol.counters == {counter: 1}
         assert not bench.owner.live
         bench.check()
+
+
+@pytest.mark.parametrize(
+    ("version", "size", "said"),
+    [(V5, 5000, no(0x95, "packet_too_large")), (V5, 65_000, no(0x95, "packet_too_large")), (V311, 5000, b"")],
+)
+def test_a_connect_that_is_too_large_hears_so_if_it_is_one_of_mqtt_5(version: int, size: int, said: bytes) -> None:
+    bench = Bench()
+    line = bench.line()
+    line.send(hello(version=version, will=Will("w", bytes(size)))[:1460])
+    assert (line.raw(), line.closed) == (said, True)
+    assert bench.protocol.counters == {"packet_too_large": 1}
 
 
 @pytest.mark.parametrize(("username", "code"), [(None, 0x87), ("u", 0x86)])
