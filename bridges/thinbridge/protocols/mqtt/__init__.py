@@ -152,7 +152,7 @@ class Entry(NamedTuple):
     present: bool
     """It was there before (Session Present)."""
     ended: MQTTSession | None = None
-    """The one that a clean start ended; it has something to say."""
+    """The one that it ended; it has something to say."""
 
 
 class MQTT(Protocol):
@@ -211,7 +211,7 @@ class MQTT(Protocol):
             raise DecodeError("takeover_refused", reasons.CLIENT_ID_INVALID)
         if found.connected and not self._flaps.takeover(connect.client_id, now):
             raise DecodeError("takeover_flapping", reasons.CONNECTION_RATE)
-        if not connect.clean:
+        if found.resumable and not connect.clean:
             return Entry(found, present=True)  # MQTT-3.2.2-3; 3.1.1: MQTT-3.2.2-2
         found.replaced(now)  # MQTT-3.1.2-4, MQTT-3.1.4-4, MQTT-3.2.2-2; 3.1.1: MQTT-3.1.2-6, MQTT-3.2.2-1
         return Entry(MQTTSession(self, connect, decision, path), present=False, ended=found)

@@ -77,6 +77,12 @@ class MQTTSession(Session):
         """It has a connection now."""
         return self._connection is not None
 
+    @property
+    def resumable(self) -> bool:
+        """Another connection may go on with it: it does not end with the one that it has (MQTT 5 §3.1.2.11.2, §3.1.4;
+        3.1.1: MQTT-3.1.2-6)."""
+        return self._connection is None or self._expiry > 0
+
     # --- connections ---------------------------------------------------------------------------------------------
 
     def attach(
@@ -119,7 +125,7 @@ class MQTTSession(Session):
         self._uplink.detach()
         self.paused = False
         will = self._will
-        if will is not None and (not will.delay or not (resumed or self._expiry)):
+        if will is not None and not (will.delay and self._expiry):
             self._report_will()
         if resumed:
             return
@@ -160,7 +166,7 @@ class MQTTSession(Session):
         self._events.append(will.inbound(self._uplink.exchanges.number()))
 
     def replaced(self, now: float) -> None:
-        """A clean start under its client identifier ends it (MQTT-3.1.2-4)."""
+        """Another Session begins under its client identifier: this one ends (MQTT-3.1.2-4)."""
         self._stop("taken_over", reasons.TAKEN_OVER, now)
 
     def eof(self, path: Path, now: float) -> None:

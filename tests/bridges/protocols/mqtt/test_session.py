@@ -133,6 +133,22 @@ def test_takeover_keeps_the_session() -> None:  # MQTT-3.1.4-3
     bench.check()
 
 
+@VERSIONS
+def test_a_session_that_ends_with_its_connection_is_not_taken_over(version: int) -> None:  # 3.1.1: MQTT-3.1.2-6
+    bench = Bench()
+    old = bench.connect(version=version, will=Will("w", b"bye", properties={properties.WILL_DELAY: 10}))
+    old.subscribe(("a", 1))
+    session = bench.session()
+    new = bench.persistent(version=version, quiet=False)
+    assert new.packets()[0][1][:2] == b"\0\0"  # Session Present 0
+    assert old.closed
+    assert session.closed
+    assert not bench.protocol.listeners.of("a")
+    assert wills(bench) == [b"bye"]
+    assert bench.protocol.counters == {"taken_over": 1}
+    bench.check()
+
+
 def test_disconnect_may_change_the_expiry() -> None:
     bench = Bench()
     line = bench.persistent()
