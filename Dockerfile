@@ -12,7 +12,7 @@ COPY pyproject.toml LICENSE ./
 COPY bridges/thinbridge/__init__.py bridges/thinbridge/
 # The Kubernetes client comes twice, in some versions once for asyncio: 68 MB that nothing here imports.
 RUN touch README.md \
-    && $PIP install '.[cli,controller]' \
+    && $PIP install '.[cli,controller,oscore]' \
     && $PIP uninstall --quiet --yes thinbridge \
     && rm -rf /opt/thinbridge/lib/python3*/site-packages/kubernetes/aio
 

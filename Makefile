@@ -73,4 +73,6 @@ $(VENV)/.ready-run: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.ready: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what thinbridge and its tests need …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary lakers-python --editable '.[oscore]' \
+	  || echo "no wheel of Lakers for this machine: without coap+oscore://, and its tests" >&2
 	@touch $@ $(VENV)/.ready-run

@@ -17,6 +17,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Adapter, Carriers, Endpoint, Entropy, Limits, Path, Session, Transport
 from thinbridge.protocols.coap import CoAP, CoAPSettings
 
@@ -97,8 +98,11 @@ class CoAPOscore(Adapter):
 
     def endpoint_at(self, host: str, port: int, limits: Limits) -> Endpoint:
         """See `Adapter`."""
-        from thinbridge.adapters.coap import oscore, shell
-
+        try:
+            from thinbridge.adapters.coap import oscore, shell
+        except ModuleNotFoundError as error:  # an extra: Lakers has no wheels for some machines
+            fix = f"no module {error.name}: pip install 'thinbridge[oscore]'"
+            raise SettingsError("listen", self.name, fix) from None
         core = oscore.OscoreCoAP(self.settings, self.entropy, self.endpoint)
         core.counters = self.counters
         return shell.OscoreShell(core, self.endpoint, host, port, limits)
