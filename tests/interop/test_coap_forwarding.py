@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import aiocoap
 import pytest
+from tests.interop.aiocoap_peer import ask, device, place, play
 from tests.interop.bridges import run
-from tests.interop.test_coap_streams import ask, device, place, play
 
 
 def free_port() -> int:

@@ -1,7 +1,7 @@
 """CoAP over TCP, TLS and WebSocket, and under OSCORE and EDHOC, by libcoap's and aiocoap's clients."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,63 +10,15 @@ import aiocoap
 import pytest
 from tests.bridges.adapters.coap.protected import make_context, make_edhoc
 from tests.certificates import Authority
+from tests.interop.aiocoap_peer import ask, device, place, play
 from tests.interop.bridges import run
 from tests.waiting import until
 
-from thinbridge.assembly import build
-from thinbridge.bridge import Bridge
 from thinbridge.cli.message import Message
 from thinbridge.protocols.base import Outbound, PushResult
-from thinbridge.settings import load
-from thinbridge.testing.function import Answer, Posted, Script, Sink, echo
+from thinbridge.testing.function import Answer, Posted
 
 libcoap = pytest.mark.peer("coap-client-notls")
-
-
-class Place:
-    """A bridge with one listener, and what its sink was sent."""
-
-    def __init__(self, bridge: Bridge, sink: Sink) -> None:
-        self.bridge, self.sink = bridge, sink
-        self.url = bridge.endpoints[0].url
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """Of the listener."""
-        return dict(self.bridge.endpoints[0].counters)
-
-
-@asynccontextmanager
-async def place(listen: object, script: Script = echo, **flags: Any) -> AsyncIterator[Place]:
-    """Run it; nothing is left afterwards."""
-    async with Sink(script) as sink:
-        bridge = build(load({"listen": [listen], "sink": sink.url, "http": "127.0.0.1:0"} | flags, {}))
-        await bridge.start()
-        try:
-            yield Place(bridge, sink)
-        finally:
-            await bridge.drain(1)
-            await bridge.stop()
-
-
-@asynccontextmanager
-async def device(*transports: str) -> AsyncIterator[aiocoap.Context]:
-    """An aiocoap client."""
-    context = await aiocoap.Context.create_client_context(transports=list(transports))
-    try:
-        yield context
-    finally:
-        await context.shutdown()
-
-
-async def ask(context: aiocoap.Context, uri: str, code: aiocoap.Code = aiocoap.POST, **more: Any) -> aiocoap.Message:
-    """One request, and its answer."""
-    request = context.request(aiocoap.Message(code=code, uri=uri, **more))
-    return await asyncio.wait_for(request.response, 10)
-
-
-def play(scene: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(scene())  # type: ignore[arg-type]
 
 
 def slow(seconds: float) -> Callable[[Posted], Answer]:
