@@ -21,6 +21,8 @@ def test_commands_have_the_ports_that_were_given(monkeypatch: pytest.MonkeyPatch
         "udp://[::]:9001",
         "tftp://127.0.0.1:6969",
         "mqtts://[::1]:8883",
+        "coap+tcp://127.0.0.1:5683",
+        "mqtt+ws://0.0.0.0:8083",
     )
     assert banner.lines([endpoint(url) for url in urls], 4.5) == [
         "",
@@ -37,7 +39,12 @@ def test_commands_have_the_ports_that_were_given(monkeypatch: pytest.MonkeyPatch
         "",
         "  tftp at tftp://127.0.0.1:6969",
         "",
-        "  mqtt at mqtts://[::1]:8883",
+        "  thinbridge send mqtts://[::1]:8883/greeting -d hello --ca FILE",
+        "",
+        "  coap-client-notls -m post -e hello coap+tcp://127.0.0.1:5683/greeting",
+        "  thinbridge send coap+tcp://127.0.0.1:5683/greeting -d hello",
+        "",
+        "  thinbridge send mqtt+ws://127.0.0.1:8083/greeting -d hello",
         "",
         "Ctrl-C ends it.",
         "",

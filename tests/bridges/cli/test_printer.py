@@ -162,8 +162,15 @@ def test_a_device_is_said_to_get_what_its_protocol_gives_it(
     ],
 )
 def test_a_coap_device_gets_a_code(capsys: pytest.CaptureFixture[str], method: str, reply: Reply, heard: str) -> None:
-    Printer().answered(Counting("coap"), session(), request(coapmethod=method), OK, reply, 0.0)
-    assert line(capsys).rpartition(" → ")[2] == heard
+    for protocol in ("coap", "coap+tcp", "coap+oscore"):
+        Printer().answered(Counting(protocol), session(), request(coapmethod=method), OK, reply, 0.0)
+        assert line(capsys).rpartition(" → ")[2] == heard
+
+
+def test_who_observes_is_told_from_who_asks_once(capsys: pytest.CaptureFixture[str]) -> None:
+    inbound = request(coapmethod="GET", coapobserve="register")
+    Printer().answered(Counting("coap"), session(), inbound, OK, Reply(Outcome.ACCEPTED, 200, None, b"20"), 0.0)
+    assert " GET sensors/7 observe=register → " in line(capsys)
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,20 @@ from thinbridge import registry
 from thinbridge.protocols.base import Endpoint
 
 TOOLS: Final = {
-    "coap": "coap-client-notls -m post -e hello coap://{netloc}/greeting",
+    **dict.fromkeys(("coap", "coap+tcp"), "coap-client-notls -m post -e hello {scheme}://{netloc}/greeting"),
     "mqtt": "mosquitto_rr -h {host} -p {port} -t greeting -e answers -m hello",
     "udp": "echo -n hello | nc -u -w {wait} {host} {port}",
 }
 """With the tools that people of the protocol have; `wait`, in seconds, outlasts a cold start."""
 OURS: Final = {
-    "coap": "send coap://{netloc}/greeting -d hello",
-    "mqtt": "send mqtt://{netloc}/greeting -d hello",
+    **dict.fromkeys(("coap", "coap+tcp", "coap+ws", "mqtt", "mqtt+ws"), "send {scheme}://{netloc}/greeting -d hello"),
     "udp": "send udp://{netloc} -d hello",
 }
 """The arguments of `thinbridge` that do the same."""
+TRUSTING: Final = dict.fromkeys(
+    ("coaps+tcp", "coaps+ws", "mqtts", "mqtt+wss"), "send {scheme}://{netloc}/greeting -d hello --ca FILE"
+)
+"""The same over TLS; whoever made the certificate knows whose it is."""
 PATIENCE: Final = 3
 """Seconds in which a function on this machine starts and answers."""
 ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -31,15 +34,19 @@ ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 def lines(endpoints: Sequence[Endpoint], cold_start: float) -> list[str]:
     """The banner."""
-    wait = PATIENCE + math.ceil(cold_start)
     shown = ["", "Be a device, in another terminal:"]
     for endpoint in endpoints:
-        if scheme(endpoint) in TOOLS:
-            shown += ["", f"  {TOOLS[scheme(endpoint)].format(**_place(endpoint), wait=wait)}"]
-            shown += [f"  {program()} {ours(endpoint)}"]
-        else:
-            shown += ["", f"  {endpoint.protocol} at {endpoint.url}"]
+        shown += ["", *(f"  {line}" for line in _typed(endpoint, PATIENCE + math.ceil(cold_start)))]
     return [*shown, "", "Ctrl-C ends it.", ""]
+
+
+def _typed(endpoint: Endpoint, wait: int) -> list[str]:
+    """What sends it a message, or where it is, if nothing here can."""
+    place, by = _place(endpoint), scheme(endpoint)
+    found = [TOOLS[by].format(**place, wait=wait)] if by in TOOLS else []
+    if ours := (OURS | TRUSTING).get(by):
+        found.append(f"{program()} {ours.format(**place)}")
+    return found or [f"{endpoint.protocol} at {endpoint.url}"]
 
 
 def where(endpoint: Endpoint) -> str:
@@ -66,4 +73,4 @@ def _place(endpoint: Endpoint) -> dict[str, object]:
     parts = urlsplit(endpoint.url)
     host = ANY.get(parts.hostname or "", parts.hostname or "")
     netloc = f"[{host}]:{parts.port}" if ":" in host else f"{host}:{parts.port}"
-    return {"host": host, "port": parts.port, "netloc": netloc}
+    return {"scheme": parts.scheme, "host": host, "port": parts.port, "netloc": netloc}

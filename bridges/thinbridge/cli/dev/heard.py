@@ -76,7 +76,7 @@ def heard(endpoint: Endpoint, inbound: Inbound, reply: Reply, drops: Sequence[st
 
 def _words(endpoint: Endpoint, inbound: Inbound, reply: Reply, reached: bool) -> str:
     data = payload(reply.data)
-    carried = (Outcome.ACCEPTED, Outcome.REFUSED) if endpoint.protocol == "coap" else (Outcome.ACCEPTED,)
+    carried = (Outcome.ACCEPTED, Outcome.REFUSED) if _is_coap(endpoint) else (Outcome.ACCEPTED,)
     if data and reply.outcome in carried and (inbound.wants_reply or "mqtttopic" in reply.attributes):
         return data
     words = OUTCOMES[reply.outcome]
@@ -104,11 +104,16 @@ def _word(endpoint: Endpoint, inbound: Inbound, reply: Reply) -> str:
 def _code(endpoint: Endpoint, inbound: Inbound, reply: Reply, drops: Sequence[str]) -> str:
     """CoAP's code, from where the session has it; empty for other protocols, and where none was sent."""
     method = _NUMBERS.get(inbound.attributes.get("coapmethod", ""))
-    if endpoint.protocol != "coap" or method is None or reply.outcome is Outcome.PENDING or UNSENT in drops:
+    if not _is_coap(endpoint) or method is None or reply.outcome is Outcome.PENDING or UNSENT in drops:
         return ""
     if UNUSABLE in drops:
         return dotted(BAD_GATEWAY)
     return dotted(respond(Request(method, (), {}), reply, Counter())[0])
+
+
+def _is_coap(endpoint: Endpoint) -> bool:
+    """Over UDP, over connections or under OSCORE: the same responses."""
+    return endpoint.protocol.partition("+")[0] == "coap"
 
 
 def payload(data: bytes) -> str:

@@ -155,9 +155,10 @@ def _device(session: Session) -> str:
 
 
 def _request(endpoint: Endpoint, inbound: Inbound) -> str:
-    """`POST sensors/7 {"t": 21}`: method, subject and data, where there are any."""
+    """`POST sensors/7 {"t": 21}`, `GET clock observe=register`: method, subject and data, where there are any."""
     subject = "" if inbound.subject == endpoint.name else cut(inbound.subject or "/", 60)
-    words = (inbound.attributes.get("coapmethod"), subject, payload(inbound.data))
+    observe = inbound.attributes.get("coapobserve")
+    words = (inbound.attributes.get("coapmethod"), subject, observe and f"observe={observe}", payload(inbound.data))
     return " ".join(word for word in words if word)
 
 
