@@ -116,10 +116,10 @@ def send(
 ) -> None:
     """Be a device: send a message, print the function's answer.
 
-    URL is coap://host/path?query, mqtt://host/topic or udp://host:port; mqtts is over TLS, mqtt+ws and mqtt+wss are
-    over WebSocket, without and with TLS. The answer's data goes to stdout, the
-    protocol's own word for it to stderr. Exit status: 0 if the protocol says that it was done, 1 if there was no
-    answer or an error, 2 if the command line can't be used.
+    URL is coap://host/path?query, mqtt://host/topic or udp://host:port; coap+tcp is over TCP, mqtts and coaps+tcp are
+    over TLS, mqtt+ws, mqtt+wss, coap+ws and coaps+ws are over WebSocket, without and with TLS. The answer's data goes
+    to stdout, the protocol's own word for it to stderr. Exit status: 0 if the protocol says that it was done, 1 if
+    there was no answer or an error, 2 if the command line can't be used.
     """
     from thinbridge.cli.message import Message
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from thinbridge import registry
 from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
 from thinbridge.cli.rereading import Source, rereading
@@ -52,7 +53,8 @@ async def stand(settings: Settings, stop: Stop, source: Source | None = None) ->
 
 def _announce(bridge: Bridge, settings: Settings) -> None:
     for endpoint in bridge.endpoints:
-        log.info("listening", extra=fields(endpoint=endpoint.name, protocol=endpoint.protocol, url=endpoint.url))
+        does = "listening" if registry.find(endpoint.protocol).listens else "taking messages"
+        log.info(does, extra=fields(endpoint=endpoint.name, protocol=endpoint.protocol, url=endpoint.url))
     for listener in settings.listen:
         if listener.protocol.transport is Transport.DATAGRAM and not _is_trusted(listener.host, settings):
             log.warning(

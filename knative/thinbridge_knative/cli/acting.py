@@ -141,7 +141,7 @@ def logs(ctx: click.Context, names: Sequence[str], **flags: Any) -> None:
     Flag("-m", "--method", help="CoAP: GET, or POST if there is data."),
     Flag("-d", "--data", help="The payload; @FILE reads a file, - stdin."),
     Flag("-t", "--type", help="The payload's media type."),
-    Flag("--qos", help="MQTT: 0, or 1 which waits for PUBACK."),
+    Flag("--qos", help="MQTT: 0, 1 which waits for PUBACK (the default), or 2 for PUBCOMP."),
     Flag("--response-topic", help="MQTT 5: where to await the answer."),
     Flag("--mqtt-version", help="MQTT: 5, or 3.1.1, which only publishes."),
     Flag("--non", is_flag=True, help="CoAP: a message that is not confirmed."),

@@ -1,8 +1,11 @@
 """What a bridge says of itself when it starts."""
 
+import logging
+
 import pytest
 
-from thinbridge.cli.standing import _is_trusted
+from thinbridge.assembly import build
+from thinbridge.cli.standing import _announce, _is_trusted
 from thinbridge.settings import load
 
 
@@ -22,3 +25,10 @@ from thinbridge.settings import load
 def test_where_addresses_can_be_forged(host: str, trusted: bool) -> None:
     flags = {"listen": ["udp:9000"], "sink": "http://fn/", "trusted_networks": ["127.0.0.0/8", "::1", "10.0.0.0/8"]}
     assert _is_trusted(host, load(flags, {})) is trusted
+
+
+def test_at_a_broker_it_does_not_listen(caplog: pytest.LogCaptureFixture) -> None:
+    settings = load({"listen": ["mqtt+broker://broker:1883?subscribe=a"], "sink": "http://fn/"}, {})
+    with caplog.at_level(logging.INFO):
+        _announce(build(settings), settings)
+    assert caplog.messages == ["taking messages", "health, metrics and inbox", "ready"]
