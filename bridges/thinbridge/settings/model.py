@@ -68,7 +68,7 @@ class Listener(Model):
     url: str
     """Where: `coap://127.0.0.1:5683`, or `coap:5683` for all addresses. Options may stand in its query."""
     name: Name = ""
-    """The endpoint's name in metrics, routes and health; the scheme, then `coap-2` and so on, unless given."""
+    """The endpoint's name in metrics, routes and health; unless given, its protocol's, then `coap-2` and so on."""
 
     _address: Address = PrivateAttr()
     _options: Any = PrivateAttr()
