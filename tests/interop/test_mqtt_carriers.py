@@ -1,15 +1,19 @@
 """MQTT over TLS and over WebSocket, by independent clients against a whole bridge that takes all on one port."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 from subprocess import run as run_now
 
+import aiomqtt
 import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from tests.certificates import Authority
 from tests.conftest import NPM
 from tests.interop.bridges import World, run, standing, world
@@ -67,10 +71,17 @@ def test_mosquitto_over_tls(authority: Authority, version: str) -> None:
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("transport", ["tcp", "websockets"])
-@pytest.mark.parametrize("secure", [False, True])
-def test_paho_by_each_carrier(bridge: World, authority: Authority, transport: str, secure: bool) -> None:
-    client = paho.Client(CallbackAPIVersion.VERSION2, "ann", transport=transport)  # type: ignore[arg-type]
+CARRIERS = pytest.mark.parametrize("transport", ["tcp", "websockets"])
+SECURE = pytest.mark.parametrize("secure", [False, True])
+
+
+@CARRIERS
+@SECURE
+@pytest.mark.parametrize("version", [MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5])
+def test_paho_by_each_carrier(
+    bridge: World, authority: Authority, transport: str, secure: bool, version: MQTTProtocolVersion
+) -> None:
+    client = paho.Client(CallbackAPIVersion.VERSION2, "ann", None, None, version, transport)  # type: ignore[arg-type]
     done = threading.Event()
     client.on_publish = lambda *_: done.set()
     if secure:
@@ -87,6 +98,34 @@ def test_paho_by_each_carrier(bridge: World, authority: Authority, transport: st
         client.disconnect()
         client.loop_stop()
     assert bridge.bridge.endpoints[1].counters == {}
+
+
+@CARRIERS
+@SECURE
+def test_aiomqtt_by_each_carrier(authority: Authority, transport: str, secure: bool) -> None:
+    async def scene() -> None:
+        context = ssl.create_default_context(cafile=authority.ca) if secure else None
+        async with (
+            world(listen=listen(authority)) as w,
+            aiomqtt.Client(
+                "localhost",
+                w.mqtt,
+                protocol=aiomqtt.ProtocolVersion.V5,
+                transport=transport,  # type: ignore[arg-type]
+                tls_context=context,
+            ) as client,
+        ):
+            await client.subscribe("answers", qos=1)
+            asked = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's are untyped
+            asked.ResponseTopic = "answers"
+            for size in (10, 100_000):
+                await client.publish("ask", b"x" * size, qos=1, properties=asked)
+                message = await asyncio.wait_for(anext(client.messages), 20)
+                assert (message.topic.value, message.payload) == ("answers", b"x" * size)
+            counters = w.bridge.endpoints[1].counters
+            assert counters == {}
+
+    asyncio.run(scene())
 
 
 @pytest.mark.peer("openssl")
