@@ -2,7 +2,7 @@
 
 import logging
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -17,6 +17,9 @@ from thinbridge.settings import Settings
 from thinbridge.telemetry import fields
 
 log = logging.getLogger("thinbridge")
+
+NOWHERE: Final = ("0.0.0.0", "::")
+"""Addresses that stand for all of a machine's own, so for none that another one could dial."""
 
 
 async def stand(settings: Settings, stop: Stop, source: Source | None = None) -> None:
@@ -64,6 +67,11 @@ def _announce(bridge: Bridge, settings: Settings) -> None:
             )
     if bridge.inbox is not None:
         log.info("health, metrics and inbox", extra=fields(endpoint="http", url=bridge.inbox.url))
+        if settings.http.url is None and settings.http.host in NOWHERE:
+            log.warning(
+                "every replyto begins with this, which no other machine can reach: say in http.url how functions do",
+                extra=fields(endpoint="http", url=bridge.inbox.url),
+            )
     assert settings.sink is not None
     log.info("ready", extra=fields(sink=settings.sink.uri))
 

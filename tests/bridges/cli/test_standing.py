@@ -32,3 +32,20 @@ def test_at_a_broker_it_does_not_listen(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.INFO):
         _announce(build(settings), settings)
     assert caplog.messages == ["taking messages", "health, metrics and inbox", "ready"]
+
+
+@pytest.mark.parametrize(
+    ("http", "warned"),
+    [
+        ({"listen": "127.0.0.1:0"}, False),
+        ({"listen": "0.0.0.0:0"}, True),
+        ({"listen": "[::]:0"}, True),
+        ({"listen": "0.0.0.0:0", "url": "http://10.0.0.7:8090"}, False),
+    ],
+)
+def test_reply_addresses_that_nobody_else_reaches_are_told(
+    http: dict[str, str], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load({"listen": ["mqtt+broker://broker:1883?subscribe=a"], "sink": "http://fn/", "http": http}, {})
+    _announce(build(settings), settings)
+    assert ("say in http.url" in caplog.text) is warned
