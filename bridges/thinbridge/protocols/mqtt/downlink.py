@@ -66,24 +66,32 @@ class Downlink:
         """A SUBSCRIBE: SUBACK (MQTT-3.8.4-1), then what is retained."""
         packet_id, values, filters = subscribe.decode_subscribe(body, connection.v5)
         number: int = values.get(properties.SUBSCRIPTION_ID, 0)
-        asked: dict[str, int] = {}
         for text, options in filters:
             check_filter(text)
             if connection.v5 and text.startswith("$share/"):
                 refuse_share(options)
-        codes = [self._subscribe(text, Subscription.of(options, number), asked) for text, options in filters]
+        wanted: dict[str, int] = {}
+        codes = [self._subscribe(text, Subscription.of(options, number), wanted) for text, options in filters]
         connection.send(subscribe.encode_suback(codec.SUBACK, packet_id, codes, connection.v5))
-        numbers = (number,) if number else ()
-        self._retained.update((topic, Match(qos, True, numbers)) for topic, qos in asked.items())
+        self._want(wanted, number)
         self._catch_up(now)
 
-    def _subscribe(self, text: str, subscription: Subscription, asked: dict[str, int]) -> int:
+    def _want(self, wanted: dict[str, int], number: int) -> None:
+        """Send what is retained; where filters of one SUBSCRIBE overlap, at the highest QoS (MQTT-3.3.4-2)."""
+        asked: dict[str, int] = {}
+        for text, qos in wanted.items():
+            for topic in self._protocol.retained.matching(tuple(text.split("/"))):
+                asked[topic] = max(qos, asked.get(topic, 0))
+        numbers = (number,) if number else ()
+        self._retained.update((topic, Match(qos, True, numbers)) for topic, qos in asked.items())
+
+    def _subscribe(self, text: str, subscription: Subscription, wanted: dict[str, int]) -> int:
         """The code of one filter (MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1).
 
         Args:
             text: the filter.
             subscription: what is asked for with it.
-            asked: gets the retained topics that it takes; of filters that overlap the highest QoS (MQTT-3.3.4-2).
+            wanted: gets it, with its QoS, if what is retained is to be sent; once, however often the packet says it.
         """
         if text.startswith("$") or not topics.is_taken(text):
             return reasons.FILTER_INVALID
@@ -97,8 +105,7 @@ class Downlink:
         self._subscriptions.add(text, subscription)
         handling = subscription.retain_handling
         if handling == ALWAYS or (handling == IF_NEW and new):  # MQTT-3.3.1-9 to -11; 3.1.1: MQTT-3.3.1-6
-            for topic in self._protocol.retained.matching(tuple(text.split("/"))):
-                asked[topic] = max(subscription.qos, asked.get(topic, 0))
+            wanted[text] = subscription.qos
         return subscription.qos  # whichever was asked for: MQTT-3.2.2-10
 
     def unsubscribe(self, connection: Connection, body: bytes) -> None:

@@ -59,7 +59,10 @@ class Retained:
         return value
 
     def matching(self, levels: Levels) -> list[str]:
-        """The topics with a value that a filter takes."""
+        """The topics with a value that a filter takes; most filters of devices are the name of one."""
+        if "+" not in levels and "#" not in levels:
+            topic = "/".join(levels)
+            return [topic] if topic in self._values else []
         return [topic for topic in self._values if topics.matches(levels, topic)]
 
     def _expire(self, now: float) -> None:

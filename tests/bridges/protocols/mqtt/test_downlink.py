@@ -5,6 +5,8 @@ from tests.bridges.protocols.mqtt.bench import V5, V311, Bench, Line, bye, event
 
 from thinbridge.protocols.base import Outbound, Outcome, PushResult, Reply
 from thinbridge.protocols.mqtt import codec, connect, properties, subscribe
+from thinbridge.protocols.mqtt.message import Publication
+from thinbridge.protocols.mqtt.topics import Levels
 
 VERSIONS = pytest.mark.parametrize("version", [V311, V5])
 
@@ -211,6 +213,24 @@ def test_many_retained_values_wait_for_the_device() -> None:
         line.send(codec.encode_ack(codec.PUBACK, one.packet_id, 0, True))
     assert seen == [b"0", b"1", b"2", b"3", b"4"]
     assert not bench.protocol.counters
+
+
+def test_what_is_retained_is_looked_up_once_for_a_filter_that_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packet holds 65,000 of the shortest."""
+    bench = Bench()
+    bench.protocol.retain(Publication("a", b"x", 0, retain=True), 0.0)
+    asked: list[Levels] = []
+    matching = bench.protocol.retained.matching
+
+    def counted(levels: Levels) -> list[str]:
+        asked.append(levels)
+        return matching(levels)
+
+    monkeypatch.setattr(bench.protocol.retained, "matching", counted)
+    line = bench.connect()
+    line.send(subscribe.encode_subscribe(9, [("#", 0)] * 1000, line.v5))
+    assert asked == [("#",)]
+    assert values(line) == [("a", b"x", 0, True, [])]
 
 
 def test_a_retained_value_that_has_expired_is_not_sent() -> None:

@@ -34,6 +34,7 @@ def test_matching() -> None:
         store.keep(value(topic), 0.0)
     assert store.matching(("a", "+")) == ["a/1", "a/2"]
     assert store.matching(("b",)) == ["b"]
+    assert store.matching(("a",)) == []
 
 
 def test_they_are_bounded_by_number_and_bytes() -> None:
