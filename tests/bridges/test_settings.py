@@ -107,6 +107,9 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         load(GOOD, {}, tmp_path / "missing.yaml")
     with pytest.raises(SettingsError, match=r"give a file that can be read: Is a directory$"):
         load(GOOD, {}, tmp_path)
+    (tmp_path / "deep.yaml").write_text("name: " + "[" * 5000)
+    with pytest.raises(SettingsError, match=r"^.*deep.yaml: \(nested\): write it with fewer levels$"):
+        load(GOOD, {}, tmp_path / "deep.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfd")
     with pytest.raises(SettingsError, match=r"^--config: .*: give a YAML file in UTF-8$"):
         load(GOOD, {}, tmp_path / "bytes.yaml")

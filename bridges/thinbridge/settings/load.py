@@ -160,12 +160,25 @@ def _pod_address(said: _Said, environ: Mapping[str, str]) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that is there twice is a mistake; by default the first is lost without a word."""
+    """Safe YAML in which a key that is there twice is a mistake; by default the first is lost without a word.
+
+    Whatever else is wrong is a mistake with its line, too.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A value; what YAML takes for a date or a number may be none."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value} is no {kind}", node.start_mark
+            ) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping, each key once."""
         seen: set[object] = set()
-        for key, _ in node.value:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
             seen.add(key.value)
@@ -180,6 +193,8 @@ def _yaml(text: str, name: str) -> Any:
         raise SettingsError(f"{name}{line}", shown(error.problem or "syntax"), "correct the YAML") from error
     except yaml.YAMLError as error:
         raise SettingsError(name, shown(getattr(error, "reason", str(error))), "correct the YAML") from error
+    except RecursionError as error:
+        raise SettingsError(name, "(nested)", "write it with fewer levels") from error
 
 
 def _flag(key: str) -> str:
