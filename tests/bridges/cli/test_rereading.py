@@ -75,6 +75,22 @@ def test_a_config_maps_swap_of_links_is_seen(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_mistake_of_ours_in_it_keeps_nothing_from_being_drained(tmp_path: Path) -> None:
+    read = Event()
+
+    def fails() -> Settings:
+        read.set()
+        raise RuntimeError("ours")
+
+    async def scenario() -> None:
+        place, settings, bridge = standing(tmp_path)
+        async with rereading(bridge, settings, Source(place.file, fails), 0.01):
+            await until(read.is_set)
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
 def test_all_that_can_change_does(tmp_path: Path) -> None:
     place, settings, bridge = standing(tmp_path)
     limits = {"sessions": 3, "connections_per_address": 4, "deliveries": 5, "body": 6, "held_bytes": 7}
