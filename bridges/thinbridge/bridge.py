@@ -273,6 +273,8 @@ class Bridge:
     def _finish(self, exchange: Exchange, reply: Reply) -> bool:
         """The exchange is over: its session hears the reply. False: the session had given it up."""
         entry, number = exchange.entry, exchange.inbound.exchange
+        if entry.open.get(number) is not exchange:
+            return False  # `stop` has ended it
         del entry.open[number]
         if exchange.pending is not None:
             exchange.pending.cancel()

@@ -290,6 +290,26 @@ def test_draining_waits_for_what_is_open_and_no_longer_than_told() -> None:
     run(main)
 
 
+def test_what_comes_in_the_very_last_turn_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with world() as w:
+            faults: list[object] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+            close = w.bridge.delivery.close
+
+            async def closes() -> None:
+                await close()
+                w.report()
+
+            monkeypatch.setattr(w.bridge.delivery, "close", closes)
+            await w.bridge.stop()
+            await asyncio.sleep(0)
+            assert [reply.outcome for _, _, reply in w.endpoint.answers] == [Outcome.UNKNOWN]
+            assert faults == []
+
+    run(main)
+
+
 def test_draining_waits_for_acknowledgements_of_the_last_answers() -> None:
     async def main() -> None:
         async with world() as w:
