@@ -139,8 +139,8 @@ def _warn(path: str) -> None:
     """Devices that look at the date will not connect; those that have no clock will."""
     try:
         begin, end = validity(Path(path).read_text("ascii", "replace"))
-    except (ValueError, IndexError):
-        return  # OpenSSL took it
+    except (OSError, ValueError, IndexError):
+        return  # OpenSSL took it; it may be replaced just now
     now = datetime.now(UTC)
     if now > end:
         LOG.warning("certificate %s has expired on %s", path, f"{end:%Y-%m-%d}")

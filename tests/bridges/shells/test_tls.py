@@ -19,6 +19,7 @@ from tests.certificates import Authority
 
 from thinbridge.errors import SettingsError
 from thinbridge.protocols.base import Identity
+from thinbridge.shells import certificates
 from thinbridge.shells.certificates import CHECKED, Certificates, validity
 from thinbridge.shells.layers import Stack
 from thinbridge.shells.tls import MAX_NAME, TLSLayer, device_name
@@ -238,6 +239,13 @@ def test_a_certificate_whose_time_is_not_now_is_a_warning(
     assert bool(caplog.messages) is bool(message)
     begin, end = validity(Path(certificate).read_text())
     assert (begin.date(), end.date()) == (dates[0].date(), dates[1].date())
+
+
+def test_a_certificate_that_is_replaced_while_its_dates_are_read_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificates._warn(str(tmp_path / "gone"))
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("text", ["", f"{ssl.PEM_HEADER}\n", f"{ssl.PEM_HEADER}\nMAA=\n{ssl.PEM_FOOTER}\n"])

@@ -153,9 +153,14 @@ class BrokerEndpoint(Endpoint):
 
     async def publish(self, subject: str, outbound: Outbound) -> int:
         """To a topic of that name; the broker knows who listens, so it counts as one."""
-        done: asyncio.Future[PushResult] = self._loop.create_future()
-        self._send(subject, outbound, None, done.set_result)
-        return int(await done in (PushResult.DELIVERED, PushResult.QUEUED))
+        told: asyncio.Future[PushResult] = self._loop.create_future()
+
+        def done(result: PushResult) -> None:
+            if not told.done():  # whoever posted may have stopped waiting
+                told.set_result(result)
+
+        self._send(subject, outbound, None, done)
+        return int(await told in (PushResult.DELIVERED, PushResult.QUEUED))
 
     def drain(self) -> None:
         """Take nothing new; what is open goes on, and what is withheld stays with the broker."""

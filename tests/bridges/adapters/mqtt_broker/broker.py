@@ -1,6 +1,9 @@
 """A broker that says what a test has it say, over a real socket."""
 
 import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 CONNACK: Final = b"\x20\x03\x00\x00\x00"
@@ -41,3 +44,34 @@ class Broker:
 
     async def forever(self) -> None:
         await self.reader.read()
+
+
+Script = Callable[[Broker], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(
+    *scripts: Script, context: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[int, list[asyncio.Task[None]]]]:
+    """Play a script a connection, and the last of them again and again; its port, and the connections."""
+    connections: list[asyncio.Task[None]] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.append(task)
+        try:
+            await scripts[min(len(connections), len(scripts)) - 1](Broker(reader, writer))
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1], connections
+    finally:
+        server.close()
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.bridges.adapters.mqtt_broker.broker import Broker, publish
+import pytest
+from tests.bridges.adapters.mqtt_broker.broker import Broker, Script, listening, publish
 from tests.waiting import until
 
 from thinbridge.adapters.mqtt_broker import BrokerSettings
 from thinbridge.adapters.mqtt_broker.endpoint import BrokerEndpoint
-from thinbridge.protocols.base import Endpoint, Inbound, Limits, Outcome, Reply, Session
+from thinbridge.protocols.base import Endpoint, Inbound, Limits, Outbound, Outcome, Reply, Session
 
 REPLY = Reply(Outcome.ACCEPTED, 200, "text/plain", b"done", {"mqtttopic": "answers"}, is_event=True)
 
@@ -37,17 +38,16 @@ class Place:
 
 
 @asynccontextmanager
-async def endpoint(script: Callable[[Broker], Awaitable[None]]) -> AsyncIterator[Place]:
+async def endpoint(script: Script) -> AsyncIterator[Place]:
     """One at a broker that plays a script."""
-    server = await asyncio.start_server(lambda *streams: script(Broker(*streams)), "127.0.0.1", 0)
-    place = Place(server.sockets[0].getsockname()[1])
-    await place.endpoint.open()
-    place.endpoint.serve(place.on_event)
-    try:
-        yield place
-    finally:
-        await place.endpoint.close()
-        server.close()
+    async with listening(script) as (port, _):
+        place = Place(port)
+        await place.endpoint.open()
+        place.endpoint.serve(place.on_event)
+        try:
+            yield place
+        finally:
+            await place.endpoint.close()
 
 
 async def hears_an_answer(broker: Broker) -> None:
@@ -57,7 +57,6 @@ async def hears_an_answer(broker: Broker) -> None:
     await broker.expect(3, b"\x40\x02\x00\x02")
     broker.writer.write(publish(2))
     await broker.packet()
-    broker.writer.close()
 
 
 def test_while_it_drains_what_functions_send_is_acknowledged_and_nothing_new_is_taken() -> None:
@@ -69,5 +68,24 @@ def test_while_it_drains_what_functions_send_is_acknowledged_and_nothing_new_is_
             await until(lambda: place.endpoint.settled)
             await until(lambda: place.counters["draining"])
             assert len(place.inbounds) == 1
+
+    asyncio.run(scene())
+
+
+def test_whoever_publishes_may_stop_waiting() -> None:
+    async def never(broker: Broker) -> None:
+        await broker.welcome()
+        await broker.forever()
+
+    async def scene() -> None:
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        async with endpoint(never) as place:
+            await until(lambda: place.endpoint.health()["connected"])
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(place.endpoint.publish("t", Outbound(None, b"x")), 0.05)
+            assert not place.endpoint.settled
+        assert place.counters["outbound_gone"] == 1
+        assert faults == []
 
     asyncio.run(scene())

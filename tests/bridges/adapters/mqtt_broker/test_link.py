@@ -1,7 +1,4 @@
-"""A connection to a broker that refuses, is silent, half gone or too slow: scripted, over real sockets.
-
-Over 400 lines because it mirrors one module.
-"""
+"""A connection to a broker that refuses, is silent, half gone or too slow: scripted, over real sockets."""
 
 import asyncio
 import logging
@@ -15,7 +12,7 @@ from typing import Any
 
 import pytest
 from paho.mqtt.client import MQTTMessage
-from tests.bridges.adapters.mqtt_broker.broker import CONNACK, Broker, publish
+from tests.bridges.adapters.mqtt_broker.broker import CONNACK, Broker, Script, listening, publish
 from tests.certificates import Authority
 from tests.waiting import until
 
@@ -25,8 +22,6 @@ from thinbridge.adapters.mqtt_broker.link import Identity, Link
 from thinbridge.adapters.mqtt_broker.settings import BrokerSettings
 from thinbridge.adapters.mqtt_broker.wire import READ
 from thinbridge.protocols.mqtt.message import Publication
-
-Script = Callable[["Broker"], Awaitable[None]]
 
 
 class Owner:
@@ -60,34 +55,16 @@ class Owner:
 @asynccontextmanager
 async def linked(*scripts: Script, **keys: Any) -> AsyncIterator[tuple[Link, Owner, list[asyncio.Task[None]]]]:
     """A link to a broker that plays a script a connection, and the last of them again and again."""
-    connections: list[asyncio.Task[None]] = []
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.append(task)
+    async with listening(*scripts) as (port, connections):
+        owner = Owner()
+        named: dict[str, Any] = {"subscribe": ("t",), "connect_timeout": 0.3} | keys
+        settings, place = BrokerSettings(**named), ("127.0.0.1", port)
+        link = owner.link = Link(place, settings, Identity("b", ("t",), True), None, owner, lambda: 0.0)
+        link.start()
         try:
-            await scripts[min(len(connections), len(scripts)) - 1](Broker(reader, writer))
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
+            yield link, owner, connections
         finally:
-            writer.close()
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    owner = Owner()
-    named: dict[str, Any] = {"subscribe": ("t",), "connect_timeout": 0.3} | keys
-    settings = BrokerSettings(**named)
-    place = "127.0.0.1", server.sockets[0].getsockname()[1]
-    link = owner.link = Link(place, settings, Identity("b", ("t",), True), None, owner, lambda: 0.0)
-    link.start()
-    try:
-        yield link, owner, connections
-    finally:
-        await link.stop()
-        server.close()
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+            await link.stop()
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:
@@ -394,11 +371,8 @@ def test_the_files_of_tls_are_read_for_each_connection(tmp_path: Path) -> None:
     server.load_cert_chain(*theirs.issue("server", "127.0.0.1"))
 
     async def scene() -> None:
-        async def connected(*streams: Any) -> None:
-            await works(Broker(*streams))
-
-        async with await asyncio.start_server(connected, "127.0.0.1", 0, ssl=server) as listening:
-            place = "127.0.0.1", listening.sockets[0].getsockname()[1]
+        async with listening(works, context=server) as (port, _):
+            place = "127.0.0.1", port
             settings = BrokerSettings(subscribe=("t",), tls_ca=str(tmp_path / "ca.pem"))
             identity, owner = Identity("b", ("t",), True), Owner()
             link = Link(place, settings, identity, partial(tls.context, settings), owner, lambda: 0.0)
