@@ -45,9 +45,10 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """The row, in the order of `HEADS`."""
         tally = self.tally
-        allowed = "–" if self.allowed is None else f"{self.allowed:.0f}"
+        allowed = "–" if self.allowed is None else f"{self.allowed:,.0f}"
         last = (tally.lost, tally.phantom, tally.crossed, tally.unexpected, tally.duplicated)
-        return (self.case.fault, str(self.seeds), f"{tally.messages:,}", f"{tally.failed:,}", allowed, *map(str, last))
+        first = (f"{count:,}" for count in (self.seeds, tally.messages, tally.failed))
+        return (self.case.fault, *first, allowed, *(f"{count:,}" for count in last))
 
 
 def show(rows: list[Row], console: Console) -> None:
