@@ -45,7 +45,7 @@ PEER: Final = "peer"
 COAP_ATTRIBUTES: Final = (
     "coapmethod", "coapquery", "coapformat", "coapaccept", "coapacceptformat",
     "coaphost", "coapport", "coaphoplimit",
-    "coapifmatch", "coapifnonematch", "coapobserve", "coaprange",
+    "coapifmatch", "coapifnonematch", "coapobserve", "coaprange", "coapoptions",
 )  # fmt: skip
 MQTT_ATTRIBUTES: Final = ("mqttqos", "mqttretain", "mqttdup", "mqttuserprops")
 
@@ -60,6 +60,7 @@ OWNED: Final = frozenset(
 
 REPLY_ATTRIBUTES: Final = (
     "coapcode", "coapformat", "coapmaxage", "coapetag", "coapobserve", "coapconfirmable", "contentrange",
+    "coapoptions",
     "mqtttopic", "mqttqos", "mqttretain", "mqttexpiry",
 )  # fmt: skip
 """How a reply event steers the answer; a protocol ignores what it does not know."""

@@ -12,8 +12,11 @@ from thinbridge import contract
 from thinbridge.delivery.http import Headers
 from thinbridge.delivery.sink import Sink
 from thinbridge.events import Event
+from thinbridge.protocols.coap import unknown
 from thinbridge.protocols.coap.codec import OptionValue, from_uint, uint
 from thinbridge.protocols.coap.codes import (
+    BAD_GATEWAY,
+    BAD_OPTION,
     CREATED,
     FETCH,
     GET,
@@ -30,6 +33,9 @@ from thinbridge.protocols.coap.content_formats import MEDIA_TYPES, content_forma
 HOPS: Final = 16
 """Proxies that a request may pass where nobody has said a number (RFC 8768 §3): RFC 8768's own; loops end."""
 
+MAX_WAY: Final = 128
+"""Bytes of names of proxies in a 5.08: enough to see a loop, and a small message."""
+
 _NUMBERS: Final = {name: number for number, name in METHODS.items()}
 _TWINS: Final = {number: status for status, number in STATUS.items()}
 _IDS: Final = count(1)
@@ -44,6 +50,8 @@ class Call(NamedTuple):
     payload: bytes
     exact: bool
     """A CoAP device asks, and hears the response as it is; else it is an answer to something else."""
+    name: bytes = b""
+    """Who the bridge is, where a 5.08 says which way it came (RFC 8768 §3)."""
 
     @property
     def safe(self) -> bool:
@@ -67,8 +75,8 @@ class Response(NamedTuple):
         return [value for option, value in self.options if option == number]
 
 
-LAST_HOP: Final = Response(HOP_LIMIT_REACHED)
-"""5.08: what a request hears that may pass no other proxy (RFC 8768 §3)."""
+UNSAFE: Final = Response(BAD_OPTION, (), b"an option that is unsafe to forward")
+"""4.02: what a request hears that has an option which no proxy may hand on that does not know it (RFC 7252 §5.7.1)."""
 
 
 def call(sink: Sink, event: Event) -> Call | Response:
@@ -90,10 +98,14 @@ def call(sink: Sink, event: Event) -> Call | Response:
 def _same(sink: Sink, method: int, attributes: dict[str, str], data: bytes) -> Call | Response:
     """What a CoAP device asked for, a hop further."""
     hops = int(attributes.get("coaphoplimit", HOPS + 1)) - 1
+    name = attributes["source"].rpartition("/")[2].encode()
     if not hops:
-        return LAST_HOP
-    options = [*_place(sink, attributes), *_conditions(attributes), (Option.HOP_LIMIT, bytes((hops,)))]
-    return Call(method, _sorted(options), data, exact=True)
+        return Response(HOP_LIMIT_REACHED, (), name)
+    others = unknown.options(attributes["coapoptions"]) if "coapoptions" in attributes else []
+    if any(unknown.is_unsafe(number) for number, _ in others):
+        return UNSAFE
+    options = [*_place(sink, attributes), *_conditions(attributes), *others, (Option.HOP_LIMIT, bytes((hops,)))]
+    return Call(method, _sorted(options), data, exact=True, name=name)
 
 
 def _place(sink: Sink, attributes: dict[str, str] | None = None) -> list[OptionValue]:
@@ -144,7 +156,18 @@ def answer(call: Call | Response, response: Response) -> tuple[int, Headers, byt
         headers += _steering(response)
     elif failed and (age := response.get(Option.MAX_AGE)) is not None:
         headers.append((b"retry-after", str(from_uint(age)).encode()))
-    return status, headers, response.payload
+    body = response.payload
+    if code == HOP_LIMIT_REACHED and isinstance(call, Call) and call.name and len(call.name) + len(body) < MAX_WAY:
+        body = b" ".join((call.name, body)) if body else call.name
+    return status, headers, body
+
+
+def understood(response: Response) -> Response:
+    """The response of a server; 5.02 if it has an option that can be neither read nor handed on (RFC 7252 §5.7.1)."""
+    strange = [number for number, _ in response.options if unknown.is_unknown(number)]
+    if any(number & 1 or unknown.is_unsafe(number) for number in strange):
+        return Response(BAD_GATEWAY)
+    return response
 
 
 def _typed(response: Response) -> bool:
@@ -167,6 +190,12 @@ def _steering(response: Response) -> Headers:
         said["coapetag"] = etag.hex()
     if age is not None:
         said["coapmaxage"] = str(from_uint(age))
+    others: str | None = None
+    for number, value in response.options:
+        if unknown.is_unknown(number):
+            others = unknown.said(others, number, value)
+    if others is not None:
+        said["coapoptions"] = others
     headers = [(f"ce-{name}".encode(), value.encode()) for name, value in said.items()]
     location = "".join(f"/{quote(segment, safe='')}" for segment in response.all(Option.LOCATION_PATH))
     query = "&".join(quote(argument, safe="=") for argument in response.all(Option.LOCATION_QUERY))

@@ -250,7 +250,7 @@ class Forwarder:
         message.remote = line.remote
         response = await line.context.request(message, handle_blockwise=False).response
         options = [(int(option.number), bytes(option.encode())) for option in response.opt.option_list()]
-        return Response(int(response.code), options, bytes(response.payload))
+        return coap.understood(Response(int(response.code), options, bytes(response.payload)))
 
     def failure(self, problem: BaseException, alone: bool) -> Failure:
         """Why a request has no response."""

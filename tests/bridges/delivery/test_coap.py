@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from thinbridge.delivery.coap import HOPS, LAST_HOP, Call, Response, answer, call
+from thinbridge import contract
+from thinbridge.delivery.coap import HOPS, UNSAFE, Call, Response, answer, call, understood
 from thinbridge.delivery.sink import Sink
 from thinbridge.events import Event, decode
 from thinbridge.protocols.coap.codec import uint
@@ -12,6 +13,8 @@ from thinbridge.protocols.coap.codes import FETCH, GET, POST, Option, code
 from thinbridge.routes import Destination
 
 SINK = Sink(Destination("coap://server:5683/base/%2Fx?k=v"))
+SOURCE = contract.source("local", "plant-7")
+LAST_HOP = Response(code("5.08"), (), b"plant-7")
 BASE = [(Option.URI_PATH, b"base"), (Option.URI_PATH, b"/x")]
 HOP = (Option.HOP_LIMIT, bytes((HOPS,)))
 EXACT = Call(GET, (), b"", exact=True)
@@ -19,7 +22,7 @@ OTHER = Call(POST, (), b"", exact=False)
 
 
 def event(type: str = "dev.thinbridge.coap.request", data: bytes = b"", **attributes: str) -> Event:
-    return Event({"specversion": "1.0", "id": "1", "source": "/b", "type": type, **attributes}, data)
+    return Event({"specversion": "1.0", "id": "1", "source": SOURCE, "type": type, **attributes}, data)
 
 
 def made(sink: Sink = SINK, **attributes: Any) -> Call:
@@ -59,19 +62,45 @@ def test_a_coap_request_is_forwarded_as_it_was() -> None:
         ],
         b"x",
         exact=True,
+        name=b"plant-7",
     )
     assert not found.safe
 
 
 def test_the_root_of_a_server_without_a_path() -> None:
     found = made(Sink(Destination("coap://server")), coapmethod="GET")
-    assert found == Call(GET, [HOP], b"", exact=True)
+    assert found == Call(GET, [HOP], b"", exact=True, name=b"plant-7")
     assert found.safe
 
 
 def test_a_hop_less_is_left_and_of_the_last_there_is_none() -> None:
     assert (Option.HOP_LIMIT, b"\4") in made(coapmethod="GET", coaphoplimit="5").options
-    assert call(SINK, event(coapmethod="GET", coaphoplimit="1")) is LAST_HOP
+    assert call(SINK, event(coapmethod="GET", coaphoplimit="1")) == LAST_HOP
+
+
+def test_options_that_nobody_here_knows_are_handed_on_unless_that_is_unsafe() -> None:
+    """RFC 7252 §5.7.1: 2048 is safe to forward, 2050 is not."""
+    found = made(coapmethod="GET", coapoptions="2048=ff01,2048=,65000=00")
+    unknown = [(2048, b"\xff\1"), (2048, b""), (65_000, b"\0")]
+    assert found.options == [*BASE, (Option.URI_QUERY, b"k=v"), HOP, *unknown]
+    assert call(SINK, event(coapmethod="GET", coapoptions="2048=,2050=01")) is UNSAFE
+
+
+def test_a_response_with_an_option_that_can_not_be_handed_on_is_none() -> None:
+    fine = Response(code("2.05"), [(Option.ETAG, b"e"), (Option.LOCATION_PATH, b"a"), (2048, b"x")], b"21")
+    assert understood(fine) is fine
+    assert steering(*answer(EXACT, fine))[1]["coapoptions"] == "2048=78"
+    for number in (9, 2049, 2050):  # critical, critical, unsafe
+        assert understood(Response(code("2.05"), [(number, b"")], b"21")) == Response(code("5.02"))
+
+
+def test_who_ends_a_loop_and_who_hands_that_on_are_named() -> None:
+    """RFC 8768 §3: the nearest first, with blanks between them."""
+    by = made(coapmethod="GET")
+    assert answer(by, Response(code("5.08"), [], b"far"))[2] == b"plant-7 far"
+    assert answer(by, Response(code("5.08")))[2] == b"plant-7"
+    assert answer(by, Response(code("5.08"), [], b"x" * 125))[2] == b"x" * 125  # small, it must be
+    assert answer(OTHER, Response(code("5.08"), [], b"far"))[2] == b"far"
 
 
 @pytest.mark.parametrize("type", ["dev.thinbridge.mqtt.message", "com.example.reading"])
@@ -149,7 +178,7 @@ def test_any_other_message_hears_what_http_would_say() -> None:
     assert steering(*answer(OTHER, Response(code("4.04")))) == (404, {"coapcode": "4.04"})  # final, not tried again
 
 
-@pytest.mark.parametrize("name", ["coaphoplimit", "coapformat", "coapacceptformat", "coapifmatch"])
+@pytest.mark.parametrize("name", ["coaphoplimit", "coapformat", "coapacceptformat", "coapifmatch", "coapoptions"])
 def test_what_an_override_has_spoilt_is_a_post(name: str) -> None:
     """The operator may set any attribute of all events (`ce_overrides`)."""
     assert not made(SINK, coapmethod="GET", **{name: "none"}).exact

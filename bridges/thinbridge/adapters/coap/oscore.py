@@ -45,10 +45,6 @@ AWAITED: Final = 65_536
 """Messages of ours whose ACK or RST is known to be for a session; those come in the clear."""
 
 
-NUMBER: Final = 65_532
-"""An option for experiments, elective and no part of a cache key: the core takes no notice of it (RFC 7252 §5.4.6). It
-carries the Partial IV, by which a device that has started anew is told from one that repeats itself."""
-
 REPLAYED: Final[Response] = (UNAUTHORIZED, ((Option.MAX_AGE, b""),), b"Replay detected")
 """RFC 8613 §7.4."""
 
@@ -277,9 +273,16 @@ def _where(path: Path, mid: int) -> Where:
 
 
 def _inner(message: Message, plain: Protected, number: bytes) -> bytes:
-    """What was under protection as a datagram, with what could not be, and its number: no other request is equal."""
+    """What was under protection as a datagram, with what could not be, and its number: no other request is equal.
+
+    By its Partial IV a device that has started anew is told from one that repeats itself; the core takes no notice.
+    """
     inner = decode(bytes((message.type << 4 | 1 << 6, int(plain.code), 0, 0)) + plain.opt.encode() + _payload(plain))
-    options = [*inner.options, *(option for option in message.options if option[0] in OUTER), (NUMBER, number)]
+    options = [
+        *inner.options,
+        *(option for option in message.options if option[0] in OUTER),
+        (Option.PARTIAL_IV, number),
+    ]
     options.sort(key=lambda option: option[0])
     return encode(Message(message.type, inner.code, message.mid, message.token, options, inner.payload))
 

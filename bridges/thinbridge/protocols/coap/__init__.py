@@ -3,6 +3,7 @@
     codes.py             the numbers of the registries
     content_formats.py   media types by number, as IANA has them
     codec.py             messages as bytes
+    unknown.py           options that nobody here knows, as an attribute
     request.py           what a request says → the event's attributes
     response.py          a reply → code, options, payload
     blockwise.py         one block of a body (RFC 7959)

@@ -107,6 +107,8 @@ class Option:
     ECHO: Final = 252
     NO_RESPONSE: Final = 258
     REQUEST_TAG: Final = 292
+    PARTIAL_IV: Final = 65_532
+    """For experiments, elective and no part of a cache key: ours, from the OSCORE adapter to the core."""
 
 
 LENGTHS: Final = {
@@ -115,7 +117,8 @@ LENGTHS: Final = {
     Option.MAX_AGE: (0, 4), Option.URI_QUERY: (0, 255), Option.HOP_LIMIT: (0, 4), Option.ACCEPT: (0, 2),
     Option.BLOCK2: (0, 3), Option.BLOCK1: (0, 3), Option.SIZE2: (0, 4), Option.PROXY_URI: (1, 1034),
     Option.PROXY_SCHEME: (1, 255), Option.SIZE1: (0, 4), Option.ECHO: (1, 40),
-    Option.NO_RESPONSE: (0, 1), Option.REQUEST_TAG: (0, 8),
+    Option.NO_RESPONSE: (0, 1), Option.REQUEST_TAG: (0, 8), Option.LOCATION_PATH: (0, 255),
+    Option.LOCATION_QUERY: (0, 255), Option.PARTIAL_IV: (0, 5),
 }  # fmt: skip
 """Bytes that an option's value may have; others make it unrecognised (RFC 7252 §5.4.3). Hop-Limit has one, but
 RFC 8768 §3 has an answer to 0 and to what is above 255, however long it is."""

@@ -12,6 +12,7 @@ from unicodedata import category
 from urllib.parse import quote
 
 from thinbridge.protocols.cloudevents import JSON
+from thinbridge.protocols.coap import unknown
 from thinbridge.protocols.coap.blockwise import RESERVED, Block, parse
 from thinbridge.protocols.coap.codec import Message, OptionValue, from_uint
 from thinbridge.protocols.coap.codes import (
@@ -195,6 +196,8 @@ def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
     if not low <= len(value) <= high or (again and number not in REPEATABLE):
         if number & 1:  # RFC 7252 §5.4.1: unrecognised and critical; an elective one is as if it were not there
             raise _refused(BAD_OPTION, f"critical option {number}", "bad_option")
+        if unknown.is_unknown(number) and (text := unknown.said(attributes.get("coapoptions"), number, value)):
+            attributes["coapoptions"] = text
     elif number == Option.ACCEPT:
         request.accept = accept = from_uint(value)
         attributes["coapacceptformat"] = str(accept)
@@ -231,7 +234,7 @@ def _rare(request: Request, number: int, value: bytes, again: bool) -> None:
         request.size2 = True
     elif number in (Option.PROXY_URI, Option.PROXY_SCHEME):
         raise _refused(PROXYING_NOT_SUPPORTED, "this is no proxy", "proxy")
-    # Echo, Request-Tag: understood, and nothing to do here
+    # Echo, Request-Tag, those of responses: understood, and nothing to do here
 
 
 def _block(request: Request, number: int, value: bytes) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from thinbridge.protocols.base import Outcome, Reply
 from thinbridge.protocols.cloudevents import to_json
+from thinbridge.protocols.coap import unknown
 from thinbridge.protocols.coap.codec import MAX_OPTIONS, OptionValue, uint
 from thinbridge.protocols.coap.codes import (
     BAD_GATEWAY,
@@ -104,6 +105,8 @@ def _content(request: Request, reply: Reply, counters: Counter[str]) -> Response
         options.append((Option.CONTENT_FORMAT, uint(media_type)))
     if max_age is not None:
         options.append((Option.MAX_AGE, uint(max_age)))
+    if "coapoptions" in attributes:
+        options += _unknown(attributes["coapoptions"], counters)
     if len(options) > 1:
         options.sort(key=number_of)
     return number, options, payload
@@ -183,6 +186,15 @@ def _location(location: str, counters: Counter[str]) -> list[OptionValue]:
         counters["reply_invalid"] += 1
         return []
     return [(Option.LOCATION_PATH, part) for part in segments] + [(Option.LOCATION_QUERY, part) for part in arguments]
+
+
+def _unknown(text: str, counters: Counter[str]) -> list[OptionValue]:
+    """Options that nobody here knows, but the device may."""
+    try:
+        return unknown.options(text)
+    except ValueError:
+        counters["reply_invalid"] += 1
+        return []
 
 
 def _diagnostic(data: bytes) -> bytes:

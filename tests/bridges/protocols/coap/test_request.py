@@ -77,7 +77,8 @@ def test_the_query(arguments: tuple[bytes, ...], query: str) -> None:
         ([(Option.HOP_LIMIT, b"\x10")], {"coaphoplimit": "16"}),
         ([(Option.HOP_LIMIT, b"\1"), (Option.HOP_LIMIT, b"\0")], {"coaphoplimit": "1"}),
         ([(Option.HOP_LIMIT, b"\0\xff")], {"coaphoplimit": "255"}),
-        ([(2052, b"elective and unheard of")], {}),
+        ([(2048, b"unheard of"), (2050, b"")], {"coapoptions": "2048=756e6865617264206f66,2050="}),
+        ([(Option.LOCATION_PATH, b"of a response"), (Option.PARTIAL_IV, b"1"), (2048, bytes(500))], {}),
         ([(Option.SIZE1, bytes(5))], {}),
     ],
 )

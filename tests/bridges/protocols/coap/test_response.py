@@ -108,6 +108,10 @@ def test_an_event_steers() -> None:
     )
 
 
+def test_options_that_nobody_here_knows_are_said_in_order() -> None:
+    assert said(accepted(coapoptions="2050=,10=ff"))[1] == [(10, b"\xff"), JSON, (2050, b"")]
+
+
 def test_a_route_steers_a_bare_body_too() -> None:
     assert said(accepted(coapcode="2.01"))[0] == "2.01"
 
@@ -124,6 +128,8 @@ def test_a_route_steers_a_bare_body_too() -> None:
         ({"coapetag": "00" * 9}, 200),
         ({"coapmaxage": "-1"}, 200),
         ({"coapmaxage": "٣"}, 200),
+        ({"coapoptions": "2049=00"}, 200),
+        ({"coapoptions": "4=00"}, 200),
         ({"location": "/a/../b"}, 201),
         ({"location": "/a%ff"}, 201),
         ({"location": "/\ud800"}, 201),
