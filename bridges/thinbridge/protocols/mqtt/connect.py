@@ -118,7 +118,7 @@ def _decode_will(flags: int, body: bytes, pos: int, v5: bool) -> tuple[Will, int
     topic, pos = wire.text(body, pos)  # MQTT-3.1.3-11; 3.1.1: MQTT-3.1.3-10
     data, pos = wire.binary(body, pos)
     if not topics.is_name(topic):
-        raise DecodeError("topic_invalid", reasons.TOPIC_INVALID)
+        raise DecodeError("topic_invalid", reasons.MALFORMED)
     return Will(topic, data, flags >> 3 & 3, flags & _WILL_RETAIN != 0, values), pos
 
 

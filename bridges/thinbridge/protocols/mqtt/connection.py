@@ -72,7 +72,7 @@ class Connection:
         if not topic and self.v5:
             raise wire.protocol_error()  # MQTT 5 §3.3.2.1
         if not topics.is_name(topic):
-            raise DecodeError("topic_invalid", reasons.TOPIC_INVALID)  # MQTT-3.3.2-2, MQTT-4.7.3-1
+            raise DecodeError("topic_invalid", reasons.MALFORMED)  # MQTT-3.3.2-2, MQTT-4.7.3-1
         return topic
 
     # --- out -----------------------------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ def check_filter(text: str) -> None:
         DecodeError: it is none.
     """
     if not topics.is_filter(text):
-        raise DecodeError("filter_invalid", reasons.FILTER_INVALID)
+        raise DecodeError("filter_invalid", reasons.MALFORMED)
 
 
 def refuse_share(options: int) -> NoReturn:

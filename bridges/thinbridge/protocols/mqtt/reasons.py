@@ -25,6 +25,7 @@ KEEP_ALIVE_TIMEOUT: Final = 0x8D
 TAKEN_OVER: Final = 0x8E
 FILTER_INVALID: Final = 0x8F
 TOPIC_INVALID: Final = 0x90
+"""Both are for what is well-formed, and not taken (§3.14.2.1); what is no name or filter at all is `MALFORMED`."""
 PACKET_ID_UNKNOWN: Final = 0x92
 RECEIVE_MAXIMUM: Final = 0x93
 ALIAS_INVALID: Final = 0x94
