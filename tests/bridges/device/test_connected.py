@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.bridges.adapters.coap.streams import ABORT, CSM, DONE, PING, PONG, RELEASE, Device, frame, messages
+from tests.bridges.adapters.coap.streams import ABORT, CSM, PING, PONG, RELEASE, Device, frame, messages
+from tests.bridges.protocols.coap.bench import DONE
 
 from thinbridge.adapters.coap.framing import TCP, WebSocket
 from thinbridge.device.base import Exchange, Result
@@ -40,7 +41,7 @@ def test_a_request_and_its_response(size: int) -> None:
     bridge, one = Device(None), make(b"x" * size)
     flow(one, bridge)
     assert one.result is None
-    session, inbound = bridge.inbounds[0]
+    session, inbound = bridge.messages[0]
     assert (inbound.subject, inbound.data) == ("a", b"x" * size)
     bridge.owner.answer(session, inbound.exchange, DONE, bridge.now)
     one.receive(bridge._heard, bridge.now)
@@ -51,7 +52,7 @@ def test_a_request_and_its_response(size: int) -> None:
 def test_a_long_response_comes_in_blocks() -> None:
     bridge, one = Device(None), make()
     flow(one, bridge)
-    session, inbound = bridge.inbounds[0]
+    session, inbound = bridge.messages[0]
     bridge.owner.answer(session, inbound.exchange, Reply(Outcome.ACCEPTED, 200, None, b"y" * 5000), bridge.now)
     heard, bridge._heard = bridge._heard, b""
     one.receive(heard, bridge.now)

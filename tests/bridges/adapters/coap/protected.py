@@ -8,17 +8,17 @@ import cbor2
 import lakers
 from aiocoap import Message as Plain
 from aiocoap import edhoc, oscore
+from tests.bridges.protocols.coap.bench import DONE, Played
 
 from thinbridge.adapters.coap import OscoreSettings
 from thinbridge.adapters.coap.keys import FileContext
 from thinbridge.adapters.coap.oscore import OscoreCoAP
-from thinbridge.protocols.base import Closed, Event, Inbound, Outcome, Path, Reply, Session
+from thinbridge.protocols.base import Path
 from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, encode
 from thinbridge.protocols.coap.codes import POST, Option, Type
-from thinbridge.testing import Owner, seeded
+from thinbridge.testing import seeded
 
 DEVICE = Path(("192.0.2.7", 40000), ("198.51.100.1", 5683))
-DONE = Reply(Outcome.ACCEPTED, 200, "text/plain", b"done")
 EDHOC = [(Option.URI_PATH, b".well-known"), (Option.URI_PATH, b"edhoc")]
 
 
@@ -42,50 +42,30 @@ def make_edhoc(place: File, *devices: str) -> dict[str, tuple[edhoc.CoseKeyForEd
     return {name: (key, credentials[name]) for name, key in made.items()}
 
 
-class Place:
+class Place(Played[bytes]):
     """A listener with keys, and all that its sessions report."""
+
+    core: OscoreCoAP
 
     def __init__(self, contexts: File | None = None, credentials: File | None = None, **settings: float) -> None:
         where = {"contexts": str(contexts or ""), "edhoc": str(credentials or "")}
-        self.core = OscoreCoAP(OscoreSettings(**where, **settings), seeded(1))  # type: ignore[arg-type]
+        super().__init__(OscoreCoAP(OscoreSettings(**where, **settings), seeded(1)))  # type: ignore[arg-type]
         self.core.unlock()
-        self.owner = Owner(self.core, self._report, self._take)
-        self.inbounds: list[tuple[Session, Inbound]] = []
-        self.now = 1000.0
         self._sent: list[bytes] = []
-
-    def _report(self, session: Session, event: Event | Closed) -> None:
-        if isinstance(event, Inbound):
-            self.inbounds.append((session, event))
 
     def _take(self, data: bytes | None, path: Path) -> None:
         assert data is not None
         self._sent.append(data)
 
-    def heard(self) -> list[bytes]:
-        """What was sent since the last look."""
+    def said(self) -> list[bytes]:
+        """See `Played`."""
         sent, self._sent = self._sent, []
         return sent
 
     def send(self, data: bytes, path: Path = DEVICE) -> list[bytes]:
         """A datagram comes; what goes out at once."""
         self.owner.datagram(data, path, self.now)
-        return self.heard()
-
-    def answer(self, reply: Reply = DONE, index: int = -1) -> list[bytes]:
-        """The bridge answers a message; what goes out."""
-        session, inbound = self.inbounds[index]
-        self.owner.answer(session, inbound.exchange, reply, self.now)
-        return self.heard()
-
-    def wait(self, seconds: float) -> list[bytes]:
-        """Time passes; what goes out meanwhile."""
-        end = self.now + seconds
-        while (when := self.owner.next_timer()) is not None and when <= end:
-            self.now = max(self.now, when)
-            self.owner.handle_timers(self.now)
-        self.now = end
-        return self.heard()
+        return self.said()
 
 
 class Meter:

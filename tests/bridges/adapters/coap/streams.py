@@ -1,14 +1,15 @@
 """A device on a CoAP connection in virtual time, and the words in which tests speak to it."""
 
+from tests.bridges.protocols.coap.bench import Played
+
 from thinbridge.adapters.coap import CoAPTCP, StreamSettings
 from thinbridge.adapters.coap.framing import TCP, datagram
-from thinbridge.protocols.base import Closed, Event, Inbound, Outcome, Path, Reply, Session
+from thinbridge.protocols.base import Closed, Event, Path, Session
 from thinbridge.protocols.coap.codec import Message, OptionValue, decode, encode
 from thinbridge.protocols.coap.codes import POST, Type, code
-from thinbridge.testing import Owner, seeded
+from thinbridge.testing import seeded
 
 DEVICE = Path(("192.0.2.7", 40000), ("198.51.100.1", 5683), 1, verified=True)
-DONE = Reply(Outcome.ACCEPTED, 200, "text/plain", b"done")
 CSM, PING, PONG, RELEASE, ABORT = (code(f"7.0{number}") for number in (1, 2, 3, 4, 5))
 HELLO = bytes.fromhex("00e1")
 """A CSM that says nothing: 1,152 bytes, no blocks."""
@@ -32,7 +33,7 @@ def messages(data: bytes) -> list[Message]:
     return heard
 
 
-class Device:
+class Device(Played[Message]):
     """One connection to an endpoint of its own.
 
     Args:
@@ -41,10 +42,8 @@ class Device:
     """
 
     def __init__(self, hello: bytes | None = HELLO, path: Path = DEVICE, **settings: float) -> None:
-        self.core = CoAPTCP(StreamSettings(**settings), seeded(1))  # type: ignore[arg-type]
-        self.owner = Owner(self.core, self._report, self._take)
-        self.path, self.now = path, 1000.0
-        self.inbounds: list[tuple[Session, Inbound]] = []
+        super().__init__(CoAPTCP(StreamSettings(**settings), seeded(1)))  # type: ignore[arg-type]
+        self.path = path
         self.gone = False
         self._heard = b""
         self.owner.connect(path, self.now)
@@ -52,34 +51,18 @@ class Device:
             self.greeting = self.send(hello)
 
     def _report(self, session: Session, event: Event | Closed) -> None:
-        if isinstance(event, Inbound):
-            self.inbounds.append((session, event))
+        super()._report(session, event)
         self.gone = self.gone or isinstance(event, Closed)
 
     def _take(self, data: bytes | None, path: Path) -> None:
         self._heard += data or b""
 
-    def heard(self) -> list[Message]:
-        """What it heard since it was last asked."""
+    def said(self) -> list[Message]:
+        """See `Played`."""
         data, self._heard = self._heard, b""
         return messages(data)
 
     def send(self, data: bytes) -> list[Message]:
         """It sends; what it hears at once."""
         self.owner.take(data, self.path, self.now)
-        return self.heard()
-
-    def answer(self, reply: Reply = DONE, index: int = -1) -> list[Message]:
-        """The bridge answers a message; what the device hears."""
-        session, inbound = self.inbounds[index]
-        self.owner.answer(session, inbound.exchange, reply, self.now)
-        return self.heard()
-
-    def wait(self, seconds: float) -> list[Message]:
-        """Time passes; what the device hears meanwhile."""
-        end = self.now + seconds
-        while (when := self.owner.next_timer()) is not None and when <= end:
-            self.now = max(self.now, when)
-            self.owner.handle_timers(self.now)
-        self.now = end
-        return self.heard()
+        return self.said()

@@ -1,7 +1,8 @@
 """Runs of blocks: what the core sees of them, and what a device hears (RFC 8323 §6)."""
 
 import pytest
-from tests.bridges.adapters.coap.streams import CSM, DONE, Device, frame
+from tests.bridges.adapters.coap.streams import CSM, Device, frame
+from tests.bridges.protocols.coap.bench import DONE
 
 from thinbridge.adapters.coap.bert import KEPT, Runs
 from thinbridge.protocols.base import Outcome, Reply
@@ -34,7 +35,7 @@ def test_an_upload_in_runs_is_one_message() -> None:
     [answer] = one.send(frame(POST, run(0, True), payload=BODY[:3072]))
     assert (answer.code, answer.get(Option.BLOCK1)) == (CONTINUE, run(0, True)[1])
     assert one.send(frame(POST, run(3, False), payload=BODY[3072:])) == []
-    assert one.inbounds[0][1].data == BODY
+    assert one.messages[0][1].data == BODY
     [answer] = one.answer()
     assert (answer.code, answer.get(Option.BLOCK1)) == (CHANGED, run(3, False)[1])
 
@@ -43,7 +44,7 @@ def test_a_run_whose_first_block_is_not_taken_is_refused_once() -> None:
     one = device()
     [answer] = one.send(frame(POST, run(2, True), payload=BODY[2048:4096]))
     assert (answer.code, answer.get(Option.BLOCK1)) == (REQUEST_ENTITY_INCOMPLETE, None)
-    assert one.inbounds == []
+    assert one.messages == []
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_what_was_answered_before_a_run_is_not_its_answer(before: bytes, code: i
     heard = one.send(before + frame(POST, (Option.URI_PATH, b"run"), run(0, True), payload=BODY[:3072]))
     assert [(answer.token, answer.code) for answer in heard] == [(b"b", code), (b"t", CONTINUE)]
     one.send(frame(POST, (Option.URI_PATH, b"run"), run(3, False), payload=BODY[3072:]))
-    assert one.inbounds[0][1].data == BODY
+    assert one.messages[0][1].data == BODY
 
 
 def test_a_download_in_runs() -> None:
@@ -71,7 +72,7 @@ def test_a_download_in_runs() -> None:
         assert answer.get(Option.BLOCK2) == uint(number << 4 | (number < 4) << 3 | 7)
         assert answer.payload == BODY[number * 1024 : (number + 1) * 1024]
         heard = one.send(frame(GET, (Option.BLOCK2, uint((number + 1) << 4 | 7)))) if number < 4 else []
-    assert len(one.inbounds) == 1
+    assert len(one.messages) == 1
 
 
 @pytest.mark.parametrize("size", [0, 1, 1023, 1024, 1025, 2048])

@@ -22,9 +22,9 @@ def test_each_state_goes_out_and_counts_as_delivered() -> None:
     results: list[PushResult] = []
     numbers = [first.get(Option.OBSERVE)]
     for value in (b"1", b"2", b"3"):
-        session, _ = device.inbounds[0]
+        session, _ = device.messages[0]
         device.owner.push(session, 1, Outbound("text/plain", value, {}), results.append, device.now)
-        [notification] = device.heard()
+        [notification] = device.said()
         assert (notification.code, notification.token, notification.payload) == (CONTENT, b"t", value)
         numbers.append(notification.get(Option.OBSERVE))
         assert device.wait(0.01) == []
@@ -51,4 +51,4 @@ def test_it_ends_with_its_connection() -> None:
 def test_a_bridge_that_ends_says_so() -> None:
     device, _ = observing()
     device.owner.close(device.now)
-    assert [message.code for message in device.heard() if message.token] == [SERVICE_UNAVAILABLE]
+    assert [message.code for message in device.said() if message.token] == [SERVICE_UNAVAILABLE]

@@ -45,7 +45,7 @@ def meter(tmp_path: File) -> Iterator[Meter]:
 
 def test_what_is_protected_is_the_event_that_it_would_be_plainly_and_says_who(place: Place, meter: Meter) -> None:
     assert place.send(meter.ask(1, PATH, (Option.CONTENT_FORMAT, b""), outer=((Option.URI_HOST, b"h"),))) == []
-    session, inbound = place.inbounds[0]
+    session, inbound = place.messages[0]
     assert (inbound.subject, inbound.data, inbound.attributes["coapmethod"]) == ("a", b"x", "POST")
     assert inbound.attributes["coapformat"] == "0"
     assert inbound.attributes["coaphost"] == "h"
@@ -62,7 +62,7 @@ def test_a_repeat_hears_the_same_bytes_and_is_not_delivered_again(place: Place, 
     place.send(request)
     first = place.answer()
     assert place.send(request) == first
-    assert len(place.inbounds) == 1
+    assert len(place.messages) == 1
 
 
 def test_a_slow_answer_is_repeated_with_the_same_bytes_until_it_is_acknowledged(place: Place, meter: Meter) -> None:
@@ -83,7 +83,7 @@ def test_a_device_that_starts_anew_is_no_repeat(place: Place, meter: Meter) -> N
     place.send(meter.ask())
     [data] = place.answer()
     assert meter.read(data)[1].payload == b"done"
-    keys = {inbound.repeat_key for _, inbound in place.inbounds}
+    keys = {inbound.repeat_key for _, inbound in place.messages}
     assert len(keys) == 2
 
 
@@ -91,7 +91,7 @@ def test_two_devices_behind_one_address_are_two_sessions(place: Place, meter: Me
     other = Meter.of(make_context(tmp_path / "other", "02", "00"))
     place.send(meter.ask(1))
     place.send(other.ask(2))
-    assert [session.device for session, _ in place.inbounds] == ["meter-7", "meter-8"]
+    assert [session.device for session, _ in place.messages] == ["meter-7", "meter-8"]
     place.wait(2)
     [data] = place.answer(index=1)
     assert other.read(data)[1].payload == b"done"
@@ -107,7 +107,7 @@ def test_what_was_heard_before_is_refused(place: Place, meter: Meter) -> None:
     again = request[:2] + b"\x00\x09" + request[4:]  # another Message ID: no repeat of the message layer
     [data] = place.send(again)
     assert (decode(data).code, decode(data).payload) == (UNAUTHORIZED, b"Replay detected")
-    assert len(place.inbounds) == 1
+    assert len(place.messages) == 1
     assert place.core.counters["oscore_replayed"] == 1
 
 
@@ -127,7 +127,7 @@ def test_what_was_heard_before_is_refused_when_it_is_no_repeat_any_more(place: P
     assert not place.owner.live
     [data] = place.send(request)
     assert (decode(data).code, decode(data).payload) == (UNAUTHORIZED, b"Replay detected")
-    assert len(place.inbounds) == 3
+    assert len(place.messages) == 3
     assert place.core.counters["oscore_replayed"] == 2
 
 
@@ -139,7 +139,7 @@ def test_a_repeat_for_a_later_block_is_served_again(place: Place, meter: Meter) 
     first = place.send(request)
     assert len(meter.read(first[0])[1].payload) == 1024
     assert place.send(request) == first
-    assert len(place.inbounds) == 1
+    assert len(place.messages) == 1
 
 
 def test_after_a_crash_the_first_request_is_challenged(place: Place, meter: Meter, tmp_path: File) -> None:
@@ -153,9 +153,9 @@ def test_after_a_crash_the_first_request_is_challenged(place: Place, meter: Mete
     [data] = after.send(meter.ask(2))
     _, plain = meter.read(data)
     assert (int(plain.code), not plain.opt.echo) == (UNAUTHORIZED, False)
-    assert after.inbounds == []
+    assert after.messages == []
     assert after.send(meter.ask(3, (Option.ECHO, plain.opt.echo))) == []
-    assert len(after.inbounds) == 1
+    assert len(after.messages) == 1
     after.core.keys.close()
 
 
@@ -218,7 +218,7 @@ def test_what_only_looks_like_a_message_when_it_is_opened_is_refused(place: Plac
     [data] = place.send(meter.ask(1, *[PATH] * 70))
     assert decode(data).code == BAD_REQUEST
     assert place.core.counters["oscore_malformed"] == 1
-    assert not place.inbounds
+    assert not place.messages
 
 
 # --- EDHOC -------------------------------------------------------------------------------------------------------
@@ -245,13 +245,13 @@ def shaken(tmp_path: File) -> Shaken:
 def test_edhoc_makes_a_context_and_says_who(shaken: Shaken) -> None:
     meter = shaken.device()
     assert shaken.place.send(meter.ask(8, PATH)) == []  # message 3 is in it
-    session, inbound = shaken.place.inbounds[0]
+    session, inbound = shaken.place.messages[0]
     assert (session.identity, session.device) == (Identity("rpk", "meter-7"), "meter-7")
     assert (inbound.subject, inbound.data) == ("a", b"x")
     [data] = shaken.place.answer()
     assert meter.read(data)[1].payload == b"done"
     shaken.place.send(meter.ask(9, PATH))
-    assert len(shaken.place.inbounds) == 2
+    assert len(shaken.place.messages) == 2
 
 
 def test_message_3_may_come_alone(shaken: Shaken) -> None:
@@ -262,7 +262,7 @@ def test_message_3_may_come_alone(shaken: Shaken) -> None:
         [data] = shaken.place.send(compose(Type.CON, POST, mid, b"f", EDHOC, c_r + message_3))
         assert decode(data).code == CHANGED
     shaken.place.send(Meter(context).ask(10))
-    assert len(shaken.place.inbounds) == 1
+    assert len(shaken.place.messages) == 1
 
 
 def test_nobody_is_whom_they_only_claim_to_be(shaken: Shaken) -> None:
@@ -274,10 +274,10 @@ def test_nobody_is_whom_they_only_claim_to_be(shaken: Shaken) -> None:
     [data] = shaken.place.send(forged.ask(9))
     assert decode(data).code == BAD_REQUEST
     shaken.place.send(honest.ask(10))  # and its context is still there
-    assert [session.device for session, _ in shaken.place.inbounds] == ["meter-7", "meter-7"]
+    assert [session.device for session, _ in shaken.place.messages] == ["meter-7", "meter-7"]
     proven = Meter(shake(shaken.place, thief, own, shaken.made[""][1])[0])
     shaken.place.send(proven.ask(11))
-    assert shaken.place.inbounds[-1][0].device == "meter-8"
+    assert shaken.place.messages[-1][0].device == "meter-8"
 
 
 def test_a_device_that_does_it_again_has_its_older_context_forgotten(shaken: Shaken) -> None:
@@ -297,7 +297,7 @@ def test_handshakes_that_never_end_push_out_no_context(shaken: Shaken) -> None:
         shaken.device("meter-8")
     assert len(shaken.place.core.keys._made) <= HANDSHAKES + ESTABLISHED
     shaken.place.send(meter.ask(9))
-    assert len(shaken.place.inbounds) == 2
+    assert len(shaken.place.messages) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.bridges.adapters.coap.streams import ABORT, CSM, DONE, HELLO, PING, PONG, RELEASE, Device, frame
+from tests.bridges.adapters.coap.streams import ABORT, CSM, HELLO, PING, PONG, RELEASE, Device, frame
+from tests.bridges.protocols.coap.bench import DONE
 
 from thinbridge import contract
 from thinbridge.adapters.coap import CoAPTCP, StreamSettings
@@ -30,7 +31,7 @@ def test_a_request_is_the_event_that_it_is_over_udp_and_no_repeat_is_known() -> 
     device = Device()
     for number in (1, 2):  # the same bytes twice are two messages: TCP repeats nothing
         assert device.send(frame(POST, PATH, (Option.CONTENT_FORMAT, b""), payload=b"x")) == []
-        assert device.inbounds[-1][1] == Inbound(
+        assert device.messages[-1][1] == Inbound(
             number,
             contract.COAP_REQUEST,
             "a",
@@ -46,13 +47,13 @@ def test_who_is_there_is_the_session_identity_and_names_the_device() -> None:
     who = Identity("x509", "meter-7")
     device = Device(path=Device().path._replace(identity=who))
     device.send(frame())
-    session, _ = device.inbounds[0]
+    session, _ = device.messages[0]
     assert (session.identity, session.device) == (who, "meter-7")
 
 
 def test_both_sides_begin_with_a_csm() -> None:
     device = Device(None)
-    assert device.heard() == []  # nobody has said that this is CoAP
+    assert device.said() == []  # nobody has said that this is CoAP
     [csm] = device.send(HELLO)
     assert csm.code == CSM
     assert dict(csm.options)[2] == uint(262_144)  # Max-Message-Size
@@ -156,13 +157,13 @@ def test_an_equal_request_is_a_new_one_however_many_came_between() -> None:
     assert isinstance(session, StreamSession)
     session._mid = 0
     device.send(frame())
-    assert len(device.inbounds) == 2
+    assert len(device.messages) == 2
 
 
 def test_the_end_of_the_bridge_is_a_release() -> None:
     device = Device()
     device.owner.close(device.now)
-    assert [message.code for message in device.heard()] == [RELEASE]
+    assert [message.code for message in device.said()] == [RELEASE]
 
 
 def test_a_drain_refuses_what_is_new_and_answers_what_is_open() -> None:
@@ -179,7 +180,7 @@ def test_a_drain_refuses_what_is_new_and_answers_what_is_open() -> None:
 def test_a_device_that_is_gone_is_not_answered_and_its_message_stands() -> None:
     device = Device()
     device.send(frame())
-    session, inbound = device.inbounds[0]
+    session, inbound = device.messages[0]
     device.owner.eof(device.path, device.now)
     assert device.gone
     assert not session.answer(inbound.exchange, DONE, device.now)
@@ -192,7 +193,7 @@ def test_a_connection_outlives_what_is_remembered_of_it() -> None:
     device.wait(1000)
     assert not device.gone
     assert device.send(frame()) == []
-    assert len(device.inbounds) == 2
+    assert len(device.messages) == 2
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_a_path_that_is_no_utf8_is_a_path() -> None:
     """It raises into the loop in aiocoap."""
     device = Device()
     device.send(frame(GET, (Option.URI_PATH, b"\xff")))
-    assert device.inbounds[0][1].subject == "%FF"
+    assert device.messages[0][1].subject == "%FF"
 
 
 def test_an_equal_token_cancels_nothing() -> None:
@@ -297,7 +298,7 @@ def test_websocket_messages_are_the_same_messages() -> None:
     device.owner._send = lambda data, path: heard.append(data or b"")  # each is a message of its own
     for data in (HELLO, frame(POST, PATH, payload=b"x"), frame(PING, token=b"p")):
         device.owner.take(over_websocket(data), device.path, device.now)
-    [(session, inbound)] = device.inbounds
+    [(session, inbound)] = device.messages
     device.owner.answer(session, inbound.exchange, DONE, device.now)
     assert [message[1] for message in heard] == [CSM, PONG, CHANGED]
     assert heard[1] == bytes([1, PONG]) + b"p"

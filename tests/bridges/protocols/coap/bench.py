@@ -1,9 +1,9 @@
 """A CoAP endpoint in virtual time, and the words in which tests speak to it."""
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from thinbridge.protocols.base import Closed, Inbound, Outcome, Path, Reply, Session
 from thinbridge.protocols.base import Event as Reported
-from thinbridge.protocols.base import Inbound, Outcome, Path, Reply, Session
 from thinbridge.protocols.coap import CoAP, CoAPSession, CoAPSettings
 from thinbridge.protocols.coap.codec import Message, OptionValue, decode, encode
 from thinbridge.protocols.coap.codes import EMPTY, POST, Type
@@ -37,7 +37,50 @@ def reset(mid: int) -> Message:
     return Message(Type.RST, EMPTY, mid)
 
 
-class Bench:
+Heard = TypeVar("Heard")
+
+
+class Played(Generic[Heard]):
+    """An endpoint in virtual time: who drives its core, what that reports, and what a device hears.
+
+    Args:
+        core: the endpoint's; not heard of anything yet.
+    """
+
+    def __init__(self, core: CoAP) -> None:
+        self.core = core
+        self.owner = Owner(core, self._report, self._take)
+        self.messages: list[tuple[Session, Inbound]] = []
+        self.now = 1000.0
+
+    def _report(self, session: Session, event: Reported | Closed) -> None:
+        if isinstance(event, Inbound):
+            self.messages.append((session, event))
+
+    def _take(self, data: bytes | None, path: Path) -> None:
+        raise NotImplementedError
+
+    def said(self) -> list[Heard]:
+        """What was sent since the last look."""
+        raise NotImplementedError
+
+    def answer(self, reply: Reply = DONE, index: int = -1) -> list[Heard]:
+        """The bridge answers a message, the last one unless it is told; what the device hears."""
+        session, inbound = self.messages[index]
+        assert self.owner.answer(session, inbound.exchange, reply, self.now)
+        return self.said()
+
+    def wait(self, seconds: float) -> list[Heard]:
+        """Time passes; what the device hears meanwhile."""
+        end = self.now + seconds
+        while (when := self.owner.next_timer()) is not None and when <= end:
+            self.now = max(self.now, when)
+            self.owner.handle_timers(self.now)
+        self.now = end
+        return self.said()
+
+
+class Bench(Played[Message]):
     """One endpoint, its owner, and everything that was said.
 
     Args:
@@ -46,17 +89,10 @@ class Bench:
     """
 
     def __init__(self, path: Path = DEVICE, **settings: Any) -> None:
-        self.core = CoAP(CoAPSettings(**settings), seeded(1), "coap")
-        self.owner = Owner(self.core, self._report, self._take)
+        super().__init__(CoAP(CoAPSettings(**settings), seeded(1), "coap"))
         self.path = path
-        self.now = 1000.0
-        self.messages: list[tuple[Session, Inbound]] = []
         self.bytes_out = self.bytes_in = 0
         self._sent: list[tuple[bytes, Path]] = []
-
-    def _report(self, session: Session, event: Reported | object) -> None:
-        if isinstance(event, Inbound):
-            self.messages.append((session, event))
 
     def _take(self, data: bytes | None, path: Path) -> None:
         assert data is not None
@@ -94,19 +130,4 @@ class Bench:
         data = encode(data) if isinstance(data, Message) else data
         self.bytes_in += len(data)
         self.owner.datagram(data, path or self.path, self.now)
-        return self.said()
-
-    def answer(self, reply: Reply = DONE, index: int = -1) -> list[Message]:
-        """The bridge answers a message, the last one unless it is told; what the device hears."""
-        session, inbound = self.messages[index]
-        assert self.owner.answer(session, inbound.exchange, reply, self.now)
-        return self.said()
-
-    def wait(self, seconds: float) -> list[Message]:
-        """Time passes; what the device hears meanwhile."""
-        end = self.now + seconds
-        while (when := self.owner.next_timer()) is not None and when <= end:
-            self.now = max(self.now, when)
-            self.owner.handle_timers(self.now)
-        self.now = end
         return self.said()
