@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from thinbridge.errors import SettingsError
-from thinbridge.protocols.base import Adapter, Carriers, Endpoint, Entropy, Limits, Path, Session, Transport
-from thinbridge.protocols.coap import CoAP, CoAPSettings
+from thinbridge.protocols.base import Adapter, Carriers, Endpoint, Entropy, Limits, Path, Transport
+from thinbridge.protocols.coap import CoAP, CoAPSession, CoAPSettings
 
 __all__ = ["CoAPOscore", "CoAPTCP", "OscoreSettings", "StreamSettings"]
 
@@ -69,7 +69,7 @@ class CoAPTCP(CoAP):
 
         self._session = stream.StreamSession
 
-    def open(self, key: Hashable, path: Path, now: float) -> Session:  # type: ignore[override]
+    def open(self, key: Hashable, path: Path, now: float) -> CoAPSession:
         """A session for a connection."""
         return self._session(self, path, now)
 
