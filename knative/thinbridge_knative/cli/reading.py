@@ -206,7 +206,7 @@ def _row(bridge: Object, everywhere: bool) -> tuple[str, ...]:
     return (
         *((meta["namespace"],) if everywhere else ()),
         meta["name"],
-        ",".join(one["url"] for one in spec.get("listen", [])),
+        ",".join(one["url"].partition("?")[0] for one in spec.get("listen", [])),
         shown(spec.get("sink"), meta["namespace"]),
         age(meta.get("creationTimestamp")),
         tally(bridge),

@@ -54,6 +54,12 @@ def test_list_is_a_table(iot: FakeApi, kn: Kn) -> None:
     assert kn("list", "nobody")[1] == "No bridges found.\n"
 
 
+def test_list_leaves_the_options_of_a_listener_to_describe(iot: FakeApi, kn: Kn) -> None:
+    spec = iot.bridge()["spec"] | {"listen": [{"url": "coap:5683"}, {"url": "mqtts:8883?tls_certificate=a.pem"}]}
+    iot.add("thinbridge.dev/v1alpha1", "bridges", "other", spec=spec)
+    assert kn("list", "other")[1].splitlines()[1].split()[:2] == ["other", "coap:5683,mqtts:8883"]
+
+
 def test_list_of_all_namespaces_has_default_first(iot: FakeApi, kn: Kn) -> None:
     other = iot.add("thinbridge.dev/v1alpha1", "bridges", "a", "a", spec=iot.bridge()["spec"])
     iot.status(other, conditions=[condition("Ready", "False", "SinkMissing", "no such service")])
