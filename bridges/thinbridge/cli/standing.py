@@ -61,8 +61,8 @@ def _announce(bridge: Bridge, settings: Settings) -> None:
     for listener in settings.listen:
         if listener.protocol.transport is Transport.DATAGRAM and not _is_trusted(listener.host, settings):
             log.warning(
-                "addresses can be forged here: one that has proven nothing gets at most three times the bytes it sent; "
-                "list networks where that can't be in trusted_networks",
+                "addresses can be forged here: one that has proven nothing gets at most three times the bytes it sent, "
+                "by CoAP only a 4.01 until it repeats its Echo; list networks where that can't be in trusted_networks",
                 extra=fields(endpoint=listener.name),
             )
     if bridge.inbox is not None:
