@@ -24,6 +24,9 @@ METHODS: Final = {1: "GET", 2: "POST", 3: "PUT", 4: "DELETE", 5: "FETCH", 6: "PA
 
 GET, POST, DELETE, FETCH = 1, 2, 4, 5
 
+BARE: Final = frozenset((GET, DELETE))
+"""Methods that are not defined to have a payload: one is ignored (RFC 7252 §5.5)."""
+
 
 def code(text: str) -> int:
     """`2.05` → 69."""

@@ -18,6 +18,7 @@ from thinbridge.protocols.coap.codec import Message, OptionValue, uint
 from thinbridge.protocols.coap.codes import (
     BAD_GATEWAY,
     BAD_REQUEST,
+    BARE,
     CONTENT,
     FETCH,
     GET,
@@ -144,7 +145,9 @@ class Downloads:
         payload may ask for something else (FETCH), so it is not looked up.
         """
         values = message.all(Option.BLOCK2)
-        if len(values) != 1 or len(values[0]) > 3 or message.payload or message.get(Option.BLOCK1) is not None:
+        if len(values) != 1 or len(values[0]) > 3 or message.get(Option.BLOCK1) is not None:
+            return None
+        if message.payload and message.code not in BARE:
             return None
         asked = parse(values[0])
         if not asked.num or asked.szx == RESERVED:

@@ -18,7 +18,7 @@ from thinbridge.protocols.coap.codec import Message, OptionValue, from_uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
     BAD_REQUEST,
-    DELETE,
+    BARE,
     FETCH,
     GET,
     LENGTHS,
@@ -178,7 +178,7 @@ def read(message: Message, peer: str, events: int = 0) -> Request:
     if events and request.accept == events:
         request.wants_event = True
         attributes["coapaccept"] = JSON
-    if message.code != GET and message.code != DELETE:  # they carry nothing
+    if message.code not in BARE:
         if events and attributes.get("coapformat") == str(events):
             request.carries = Carries.STRUCTURED
         elif query and any(value.startswith(_MARK) for value in query):

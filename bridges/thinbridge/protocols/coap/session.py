@@ -29,7 +29,7 @@ from thinbridge.protocols.base import (
 )
 from thinbridge.protocols.coap import cloudevents, discovery
 from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection
-from thinbridge.protocols.coap.codes import BAD_OPTION, CONTINUE, EMPTY, GATEWAY_TIMEOUT, Option, Type
+from thinbridge.protocols.coap.codes import BAD_OPTION, BARE, CONTINUE, EMPTY, GATEWAY_TIMEOUT, Option, Type
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, LIFETIMES, Entry, Memory
 from thinbridge.protocols.coap.observation import Observation
 from thinbridge.protocols.coap.observations import Observations
@@ -141,6 +141,8 @@ class CoAPSession(Session):
         if isinstance(body, tuple):
             self._memory.note(Entry(0, message, None, digest, now, 0.0), self._reply(message, body))
             return
+        if message.code in BARE:
+            body = b""
         exchange = self._next_exchange()
         if request.observe is not None:
             request = self._observe(exchange, message, request, body, now)

@@ -142,6 +142,14 @@ def test_any_block_in_any_order() -> None:
     assert len(bench.messages) == 1
 
 
+def test_a_later_block_of_a_get_with_a_payload() -> None:
+    """Which is ignored (RFC 7252 §5.5)."""
+    bench = Bench()
+    bench.send(plain(payload=b"1"))
+    bench.answer(reply())
+    assert bench.send(get(1, payload=b"2"))[0].payload == BODY[256:512]
+
+
 def test_a_response_that_fits() -> None:
     bench = Bench()
     bench.send(plain())

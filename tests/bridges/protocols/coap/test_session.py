@@ -12,8 +12,11 @@ from thinbridge.protocols.coap.codec import Message, uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
     CHANGED,
+    DELETE,
+    FETCH,
     GATEWAY_TIMEOUT,
     GET,
+    POST,
     REQUEST_ENTITY_TOO_LARGE,
     SERVICE_UNAVAILABLE,
     Option,
@@ -51,6 +54,14 @@ def test_a_request_is_an_event_and_its_answer_rides_on_the_ack() -> None:
     assert bench.answer() == [DONE_ACK]
     assert not bench.session.busy
     assert bench.wait(10) == []
+
+
+@pytest.mark.parametrize(("method", "data"), [(GET, b""), (DELETE, b""), (FETCH, b"x"), (POST, b"x")])
+def test_a_payload_that_a_method_does_not_have_is_ignored(method: int, data: bytes) -> None:
+    """RFC 7252 §5.5, RFC 8132 §2."""
+    bench = Bench()
+    bench.send(ask(1, code=method, payload=b"x"))
+    assert bench.inbound.data == data
 
 
 def test_an_ipv6_peer_is_written_as_urls_have_it() -> None:
