@@ -141,7 +141,7 @@ class MQTTSession(Session):
         overflow = self._protocol.overflow()
         if overflow is not None:
             self._protocol.counters["offline_evicted"] += 1
-            overflow.close("offline_sessions", now)
+            overflow._end(now)
             if overflow is not self:
                 self._events.append(Woke(overflow))
 

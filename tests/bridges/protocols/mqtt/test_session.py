@@ -254,6 +254,15 @@ def test_a_will_comes_at_the_latest_with_the_end() -> None:
     assert wills(bench) == [b"bye", b"bye"]
 
 
+def test_a_will_comes_with_an_end_for_want_of_room_too() -> None:  # MQTT-3.1.2-8
+    bench = Bench(offline_sessions=1)
+    for name in ("a", "b"):
+        bench.persistent(name, will=Will("w", name.encode(), properties={properties.WILL_DELAY: 10})).cut()
+    assert list(bench.protocol.offline) == ["b"]
+    assert wills(bench) == [b"a"]
+    bench.check()
+
+
 def test_a_takeover_is_a_lost_connection_too() -> None:
     for delay, published in ((0, [b"bye"]), (10, [])):
         bench = Bench()
