@@ -123,7 +123,7 @@ class Downlink:
         while self._retained:
             topic = next(iter(self._retained))
             value = self._protocol.retained.get(topic, now)
-            if value is not None:
+            if value is not None and self._subscriptions.match(topic) is not None:  # still: MQTT-3.10.4-2
                 if self._outbox and not self._outbox.fits(value, now):
                     return
                 self._outbox.add(message.copy(value, self._retained[topic], retained=True), value.size, now)

@@ -233,6 +233,18 @@ def test_what_is_retained_is_looked_up_once_for_a_filter_that_is_said_again(monk
     assert values(line) == [("a", b"x", 0, True, [])]
 
 
+def test_what_is_retained_is_not_sent_any_more_after_unsubscribe() -> None:  # MQTT-3.10.4-2
+    bench = Bench(outbound_queue=1)
+    line = bench.connect()
+    for number in range(3):
+        bench.push(event(f"t/{number}", b"1", mqttretain="true"))
+    ask(line, "t/#", 1)
+    [one] = line.published()
+    line.send(subscribe.encode_unsubscribe(7, ["t/#"], True))
+    line.send(codec.encode_ack(codec.PUBACK, one.packet_id, 0, True))
+    assert line.published() == []
+
+
 def test_a_retained_value_that_has_expired_is_not_sent() -> None:
     bench = Bench()
     line = bench.connect()
