@@ -4,14 +4,20 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine
+from ipaddress import ip_address
 from typing import Any, Final
 
 from thinbridge.cli import console
+from thinbridge.protocols.base import Transport
 from thinbridge.settings import Settings
 from thinbridge.telemetry import Throttle, configure, loop_errors
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """A pod's end, Ctrl-C, and a terminal that is closed."""
+FORGEABLE: Final = (
+    "addresses can be forged here: one that has proven nothing gets at most three times the bytes it sent, "
+    "by CoAP only a 4.01 until it repeats its Echo; list networks where that can't be in trusted_networks"
+)
 
 
 class Stop:
@@ -71,3 +77,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+def forgeable(settings: Settings) -> list[str]:
+    """The listeners for datagrams that hear more than trusted networks, by name."""
+    datagrams = (one for one in settings.listen if one.protocol.transport is Transport.DATAGRAM)
+    return [one.name for one in datagrams if not _is_trusted(one.host, settings)]
+
+
+def _is_trusted(host: str, settings: Settings) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:  # a name; what it stands for is not known here
+        return host == "localhost"
+    return any(address in network for network in settings.trusted_networks)

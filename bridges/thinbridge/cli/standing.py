@@ -1,7 +1,6 @@
 """A bridge from start to end, as `thinbridge run` has it: open, serve, drain, stop."""
 
 import logging
-from ipaddress import ip_address
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -10,9 +9,9 @@ from thinbridge import registry
 from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
 from thinbridge.cli.rereading import Source, rereading
-from thinbridge.cli.serving import Stop
+from thinbridge.cli.serving import FORGEABLE, Stop, forgeable
 from thinbridge.inbox import Inbox
-from thinbridge.protocols.base import Outbound, PushResult, Transport
+from thinbridge.protocols.base import Outbound, PushResult
 from thinbridge.settings import Settings
 from thinbridge.telemetry import fields
 
@@ -58,13 +57,8 @@ def _announce(bridge: Bridge, settings: Settings) -> None:
     for endpoint in bridge.endpoints:
         does = "listening" if registry.find(endpoint.protocol).listens else "taking messages"
         log.info(does, extra=fields(endpoint=endpoint.name, protocol=endpoint.protocol, url=endpoint.url))
-    for listener in settings.listen:
-        if listener.protocol.transport is Transport.DATAGRAM and not _is_trusted(listener.host, settings):
-            log.warning(
-                "addresses can be forged here: one that has proven nothing gets at most three times the bytes it sent, "
-                "by CoAP only a 4.01 until it repeats its Echo; list networks where that can't be in trusted_networks",
-                extra=fields(endpoint=listener.name),
-            )
+    for name in forgeable(settings):
+        log.warning(FORGEABLE, extra=fields(endpoint=name))
     if bridge.inbox is not None:
         log.info("health, metrics and inbox", extra=fields(endpoint="http", url=bridge.inbox.url))
         if settings.http.url is None and settings.http.host in NOWHERE:
@@ -74,15 +68,6 @@ def _announce(bridge: Bridge, settings: Settings) -> None:
             )
     assert settings.sink is not None
     log.info("ready", extra=fields(sink=settings.sink.uri))
-
-
-def _is_trusted(host: str, settings: Settings) -> bool:
-    """Whether a listener hears trusted networks only."""
-    try:
-        address = ip_address(host)
-    except ValueError:  # a name; what it stands for is not known here
-        return host == "localhost"
-    return any(address in network for network in settings.trusted_networks)
 
 
 class _Waiting:

@@ -19,6 +19,7 @@ import pytest
 from tests.bridges.cli.processes import COMMAND, Program, environ, free, program, seconds_since
 
 LISTEN = ("--listen", "udp://127.0.0.1:0", "--http", "127.0.0.1:0")
+ECHO = str(Path(__file__).parents[3] / "functions" / "examples" / "echo")
 
 
 @contextmanager
@@ -95,6 +96,8 @@ def test_a_listener_that_hears_forged_addresses_says_so() -> None:
     with sink() as url, program("run", *LISTEN, "--sink", url) as running:
         running.line(r"\bready\b")
         assert "forged" not in running.text
+    with program("dev", ECHO, "--listen", "udp:0", "--http", "127.0.0.1:0") as running:
+        running.line("udp +addresses can be forged here", 60)
 
 
 def test_health_and_metrics_are_served() -> None:

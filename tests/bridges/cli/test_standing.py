@@ -5,26 +5,28 @@ import logging
 import pytest
 
 from thinbridge.assembly import build
-from thinbridge.cli.standing import _announce, _is_trusted
+from thinbridge.cli.serving import forgeable
+from thinbridge.cli.standing import _announce
 from thinbridge.settings import load
 
 
 @pytest.mark.parametrize(
-    ("host", "trusted"),
+    ("url", "found"),
     [
-        ("127.0.0.1", True),
-        ("::1", True),
-        ("localhost", True),
-        ("10.1.2.3", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("192.0.2.1", False),
-        ("bridge.example", False),
+        ("udp://127.0.0.1:9000", []),
+        ("udp://[::1]:9000", []),
+        ("udp://localhost:9000", []),
+        ("udp://10.1.2.3:9000", []),
+        ("mqtt://0.0.0.0:1883", []),
+        ("udp://0.0.0.0:9000", ["udp"]),
+        ("udp://[::]:9000", ["udp"]),
+        ("coap://192.0.2.1:5683", ["coap"]),
+        ("udp://bridge.example:9000", ["udp"]),
     ],
 )
-def test_where_addresses_can_be_forged(host: str, trusted: bool) -> None:
-    flags = {"listen": ["udp:9000"], "sink": "http://fn/", "trusted_networks": ["127.0.0.0/8", "::1", "10.0.0.0/8"]}
-    assert _is_trusted(host, load(flags, {})) is trusted
+def test_where_addresses_can_be_forged(url: str, found: list[str]) -> None:
+    flags = {"listen": [url], "sink": "http://fn/", "trusted_networks": ["127.0.0.0/8", "::1", "10.0.0.0/8"]}
+    assert forgeable(load(flags, {})) == found
 
 
 def test_at_a_broker_it_does_not_listen(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from thinbridge.cli.dev.activator import Activator
 from thinbridge.cli.dev.function import Function
 from thinbridge.cli.dev.printer import Printer
 from thinbridge.cli.dev.target import find, mistake
-from thinbridge.cli.serving import Stop, log_as
+from thinbridge.cli.serving import FORGEABLE, Stop, forgeable, log_as
 from thinbridge.errors import ListenError, SettingsError
 from thinbridge.protocols.base import Transport
 from thinbridge.settings import Address, Listener, Settings, load
@@ -93,7 +93,7 @@ class Stage:
         return not record.getMessage().startswith(f"sink {self._activator.url} ")
 
     async def _perform(self, bridge: Bridge, settings: Settings, stop: Stop) -> None:
-        work = [asyncio.create_task(self._watch()), asyncio.create_task(self._greet(bridge))]
+        work = [asyncio.create_task(self._watch()), asyncio.create_task(self._greet(bridge, settings))]
         try:
             await stop.wait()
         finally:
@@ -104,9 +104,11 @@ class Stage:
         finished = await bridge.drain(settings.drain)
         self._printer.say("bridge", "done" if finished else "time is up; what was open stays unanswered")
 
-    async def _greet(self, bridge: Bridge) -> None:
+    async def _greet(self, bridge: Bridge, settings: Settings) -> None:
         for endpoint in bridge.endpoints:
             self._printer.say(endpoint.name, banner.where(endpoint))
+        for name in forgeable(settings):
+            self._printer.say(name, FORGEABLE)
         assert bridge.inbox is not None
         self._printer.say("http", f"health, metrics and inbox on {bridge.inbox.url}")
         self._look()
