@@ -108,7 +108,8 @@ class Delivery:
         pool = self._pools.get(terms.sink) or self._pool(terms.sink)
         handle = Handle(self, pool, event, terms, deadline, self._over, done)
         limits = self.limits
-        handle.size = size = event.size
+        handle.since, handle.size = now, event.size
+        size = handle.size
         if (
             self._closed
             or self.in_flight >= limits.deliveries
@@ -160,6 +161,7 @@ class Delivery:
         for handle, timer in postponed.items():
             timer.cancel()
             self.held_bytes -= handle.size
+            self.counters[Verdict.CANCELLED.value] += 1
             handle.done(Answer(Verdict.CANCELLED))
 
     def _start(self) -> None:

@@ -101,7 +101,7 @@ class Handle:
         self.attempts = 0
         """How many have begun; a repeat because of a stale connection is not one."""
         self.since = 0.0
-        """Loop time of the beginning."""
+        """Loop time of the first attempt; until then, of the event's coming."""
         self.size = 0
         """What its event counts of `DeliveryLimits.held_bytes`; the office's own note."""
         self.due = inf

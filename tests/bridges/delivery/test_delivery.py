@@ -4,6 +4,7 @@ Over 400 lines because it mirrors one module, whose parts can't be tested withou
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from socket import gaierror
@@ -474,10 +475,12 @@ def test_one_verdict_in_time_and_accepted_means_accepted(
 # --- Too much to do, and a device that keeps its message ----------------------------------------------------------
 
 
-async def _crowd(loop: VirtualLoop, seconds: float, **limits: int) -> tuple[Delivery, list[Told]]:
+async def _crowd(
+    loop: VirtualLoop, seconds: float, observe: Callable[[Verdict, float], None] | None = None, **limits: int
+) -> tuple[Delivery, list[Told]]:
     """One delivery whose answer takes 10 s, and two that come while there is room for one."""
     loop.scripts["sink.test"] = iter([[10.0, OK]])
-    delivery = Delivery(DeliveryLimits(deliveries=1, **limits), rng=lambda: 0.5)
+    delivery = Delivery(DeliveryLimits(deliveries=1, **limits), rng=lambda: 0.5, observe=observe)
     told = [Told(loop) for _ in range(3)]
     for one in told:
         delivery.deliver(EVENT, PATIENT, loop.time() + seconds, one)
@@ -498,10 +501,13 @@ def test_what_its_device_keeps_waits_for_its_turn() -> None:
 
 def test_until_its_time_is_up() -> None:
     async def scene(loop: VirtualLoop) -> None:
-        delivery, told = await _crowd(loop, 5.0)
+        seen: list[tuple[Verdict, float]] = []
+        await asyncio.sleep(1000.0)
+        delivery, told = await _crowd(loop, 5.0, lambda verdict, seconds: seen.append((verdict, seconds)))
         assert [(await one.wait()).verdict for one in told[1:]] == [Verdict.UNREACHED] * 2
         await told[0].wait()
         assert (delivery.in_flight, delivery.held_bytes) == (0, 0)
+        assert [round(seconds) for verdict, seconds in seen if verdict is Verdict.UNREACHED] == [6, 6]
         await delivery.close()
 
     play(scene)
@@ -542,6 +548,7 @@ def test_closing_ends_what_waits_for_its_turn() -> None:
         delivery, told = await _crowd(loop, 60.0)
         await delivery.close()
         assert [(await one.wait()).verdict for one in told] == [Verdict.CANCELLED] * 3
+        assert delivery.counters["cancelled"] == 3
         assert delivery.held_bytes == 0
 
     play(scene)
