@@ -467,7 +467,8 @@ class Limits:
     connections_per_address: int = 512
     """Open connections from one address (streams). A gateway or a NAT is one address, and may carry hundreds."""
     write_buffer: int = 1 << 20
-    """Bytes that may wait for a device that reads too slowly; past it the connection is reset."""
+    """Bytes that may wait for a device that reads slowly; past it, it has a minute for them; past four times as many
+    its connection is reset."""
     trusted: tuple[IPv4Network | IPv6Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     """Networks in which an address is taken as proven: nobody can spoof loopback."""
 

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 MESSAGE_TIMEOUT: Final = 60.0
 """Seconds for what must arrive whole, a WebSocket message: 256 KiB pass at 4.4 kB/s, a byte a second does not."""
 
+UNREAD: Final = 60.0
+"""Seconds for a device to read what is over `Limits.write_buffer`: 1 MiB passes at 18 kB/s."""
+UNREAD_MOST: Final = 4
+"""How many times `Limits.write_buffer` may wait for it meanwhile: four of the largest answers that it has asked for."""
+
 LINGER: Final = 10.0
 """Seconds for a device to take the last that is said to it: then the connection is reset."""
 
@@ -35,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._shell = shell
         self._stack = stack
         self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None  # more waits for it than should
 
     @property
     def ready(self) -> bool:
@@ -116,6 +122,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self._watch(None)
+        self.resume_writing()
         self._shell.disconnected(self)
 
     # --- Out --------------------------------------------------------------------------------------------------
@@ -130,6 +137,9 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if data and not self.transport.is_closing():
             self.transport.write(data)
+            most = UNREAD_MOST * self._shell.limits.write_buffer
+            if self._unread is not None and self.transport.get_write_buffer_size() > most:
+                self._shell.too_slow(self)
 
     def close(self) -> None:
         """Close it, after what was written was sent; each layer says goodbye."""
@@ -139,8 +149,18 @@ class Connection(asyncio.Protocol):
         self._watch(LINGER)
 
     def pause_writing(self) -> None:
-        """The device does not read what it is sent."""
-        self._shell.too_slow(self)
+        """More waits for the device than should: it gets some time to read, where not too many need that."""
+        if self._shell.patient(self):
+            self._unread = asyncio.get_running_loop().call_later(UNREAD, self._shell.too_slow, self)
+        else:
+            self._shell.too_slow(self)
+
+    def resume_writing(self) -> None:
+        """It reads."""
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+            self._shell.caught_up(self)
 
     def pause(self, paused: bool) -> None:
         """Stop or go on reading."""

@@ -28,6 +28,12 @@ MAX_PARTIAL: Final = 64 << 20
 begins one more is cut. Devices send theirs in one go, so few are ever under way."""
 
 
+MAX_UNREAD: Final = 64
+"""Connections that may have more waiting for their devices than `Limits.write_buffer`, for a while: who has asked for
+some large things at once by a slow link reads all the time. One more is reset at once, so who never reads takes no more
+memory than that."""
+
+
 class StreamShell(Shell):
     """An endpoint of a stream protocol.
 
@@ -57,6 +63,7 @@ class StreamShell(Shell):
         self._entrance = Entrance(self.settings, protocol)
         self._greeting: dict[Connection, float] = {}  # their handshakes are not over, the longest-waiting first
         self._partial = 0  # bytes that their layers keep
+        self._unread: set[Connection] = set()  # more waits for their devices than should
 
     @property
     def url(self) -> str:  # type: ignore[override]
@@ -216,6 +223,17 @@ class StreamShell(Shell):
             connection.close()
         else:
             connection.write(data)
+
+    def patient(self, connection: Connection) -> bool:
+        """Whether a device that has more to read than it should gets time for that."""
+        if len(self._unread) >= MAX_UNREAD:
+            return False
+        self._unread.add(connection)
+        return True
+
+    def caught_up(self, connection: Connection) -> None:
+        """It has read, or is gone."""
+        self._unread.discard(connection)
 
     def too_slow(self, connection: Connection) -> None:
         """A device does not read what it is sent: the connection ends, the session keeps what it must."""

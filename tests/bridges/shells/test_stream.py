@@ -29,7 +29,7 @@ from thinbridge.protocols.base import (
     Transport,
     Woke,
 )
-from thinbridge.shells import StreamShell
+from thinbridge.shells import StreamShell, connection, stream
 
 
 @dataclass(frozen=True)
@@ -298,6 +298,52 @@ def test_a_device_that_does_not_read_loses_its_connection_not_its_session() -> N
             await until(lambda: world.shell.counters["slow_reader"])
             await until(lambda: not session.busy)
             assert not session.closed
+
+    run(main)
+
+
+@asynccontextmanager
+async def unread(world: World, octets: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Transport]]:
+    """A device that has been sent more than it has read."""
+    world.shell._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # connections have what the listener has
+    reader, writer = await connect(world, b"ann\nx\n")
+    await until(lambda: world.lines())
+    transport = cast("asyncio.Transport", writer.transport)
+    transport.pause_reading()
+    world.shell.answer(world.session(), 1, Reply(Outcome.ACCEPTED, 200, None, bytes(octets)))
+    yield reader, transport
+
+
+def test_a_device_that_reads_slowly_gets_all() -> None:
+    async def main() -> None:
+        async with serving(Limits(write_buffer=1 << 20)) as world, unread(world, 3 << 20) as (reader, transport):
+            assert len(world.shell._unread) == 1
+            await asyncio.sleep(0.1)
+            transport.resume_reading()
+            assert await reader.readexactly(3 << 20) == bytes(3 << 20)
+            await until(lambda: not world.shell._unread)
+            assert world.shell.counters == {}
+
+    run(main)
+
+
+def test_a_device_that_reads_too_slowly_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(connection, "UNREAD", 0.05)
+        async with serving(Limits(write_buffer=1 << 20)) as world, unread(world, 3 << 20):
+            await until(lambda: world.shell.counters["slow_reader"])
+            await until(lambda: not world.shell._by_path)
+            assert not world.shell._unread
+
+    run(main)
+
+
+def test_only_so_many_devices_may_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(stream, "MAX_UNREAD", 0)
+        async with serving(Limits(write_buffer=1 << 20)) as world, unread(world, 3 << 20):
+            assert world.shell.counters["slow_reader"] == 1
+            await until(lambda: not world.shell._by_path)
 
     run(main)
 

@@ -165,7 +165,7 @@ class Downlink:
 
     def _add(self, publication: Publication, match: Match, now: float, push: int) -> bool:
         copy = message.copy(publication, match, push=push)
-        if copy.qos and not self._outbox.fits(publication, now):
+        if not self._outbox.fits(publication, now, copy.qos):
             self._outbox.refuse(copy, publication.size)
             return False
         self._outbox.add(copy, publication.size, now)

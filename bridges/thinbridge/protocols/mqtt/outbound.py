@@ -76,8 +76,10 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._queue or self._published or self._released)
 
-    def fits(self, publication: Publication, now: float) -> bool:
-        """Whether there is room for it; what has expired makes some."""
+    def fits(self, publication: Publication, now: float, qos: int = 1) -> bool:
+        """Whether there is room for it; what has expired makes some. QoS 0 waits in the socket's buffer only."""
+        if not qos:
+            return publication.size <= self._max_octets
         if self._has_room(publication.size):
             return True
         self._expire(now)

@@ -67,6 +67,17 @@ def test_pushes_that_do_not_arrive() -> None:
     assert bench.protocol.counters == {"not_subscribed": 1, "outbound_too_large": 1, "outbound_busy": 2}
 
 
+def test_a_push_of_qos_0_that_is_longer_than_all_that_may_wait() -> None:
+    """It would have the connection reset, since it waits in the socket's buffer."""
+    bench = Bench(outbound_bytes=2000)
+    line = bench.connect()
+    line.subscribe(("a", 0), ("b", 1))
+    for outbound in (event("a", bytes(2000)), event("b", bytes(2000), mqttqos="0"), event("a", bytes(1000))):
+        bench.push(outbound)
+    assert bench.pushed == [PushResult.TOO_LARGE, PushResult.TOO_LARGE, PushResult.DELIVERED]
+    assert bench.protocol.counters == {"outbound_too_large": 2}
+
+
 def test_a_push_to_a_device_that_is_away() -> None:
     bench = Bench()
     line = bench.persistent()
