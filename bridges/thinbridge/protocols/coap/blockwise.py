@@ -15,6 +15,8 @@ RESERVED: Final = 7
 """The size exponent that means nothing over UDP (RFC 7959 §2.2)."""
 LAST: Final = (1 << 20) - 1
 """The highest number of a block (RFC 7959 §2.2)."""
+SMALLEST: Final = 16
+"""Bytes of the smallest block."""
 LARGEST: Final = 6
 """The size exponent of 1024 bytes."""
 

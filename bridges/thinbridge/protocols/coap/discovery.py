@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote
 
-from thinbridge.protocols.base import Outcome, Reply, Resource
+from thinbridge.protocols.base import NO_ATTRIBUTES, Outcome, Reply, Resource
 from thinbridge.protocols.coap.codes import GET, METHOD_NOT_ALLOWED
 from thinbridge.protocols.coap.content_formats import content_format
 from thinbridge.protocols.coap.request import Refused, Request
@@ -36,12 +36,15 @@ def asked(request: Request, resources: Sequence[Resource]) -> bool:
     return True
 
 
-def answer(resources: Iterable[Resource], arguments: Sequence[bytes]) -> Reply:
+def answer(
+    resources: Iterable[Resource], arguments: Sequence[bytes], conditions: Mapping[str, str] = NO_ATTRIBUTES
+) -> Reply:
     """The links to what matches all arguments of the query (RFC 6690 §4.1). None of them: an empty answer.
 
     Args:
         resources: what is offered.
         arguments: Uri-Query, as it came: `rt=light*`, `href=/sensors*`, `obs`.
+        conditions: the request's attributes, of which `coapifmatch` and `coapifnonematch` say when not to answer.
     """
     offered: dict[str, Resource] = {}
     for resource in resources:
@@ -49,6 +52,9 @@ def answer(resources: Iterable[Resource], arguments: Sequence[bytes]) -> Reply:
     links = [_link(one) for one in offered.values() if all(_matches(one, argument) for argument in arguments)]
     data = ",".join(links).encode()
     etag = blake2b(data, digest_size=4).hexdigest()
+    wanted = conditions.get("coapifmatch", "").split(",")  # an empty one matches whatever there is (RFC 7252 §5.10.8)
+    if "coapifnonematch" in conditions or ("" not in wanted and etag not in wanted):
+        return Reply(Outcome.REFUSED, 412)
     return Reply(Outcome.ACCEPTED, 200, MEDIA_TYPE, data, {"coapetag": etag})
 
 

@@ -49,6 +49,10 @@ READ_ONCE: Final = 256
 session keeps it for as long as it lives. An elective option of 65,000 bytes is legal, and of no use to anybody."""
 
 
+OVERHEAD: Final = 10
+"""Bytes that Block1 and Size1 take of a request, at most."""
+
+
 class CoAPSession(Session):
     """A peer's address and port."""
 
@@ -150,7 +154,8 @@ class CoAPSession(Session):
         self._memory.add(entry)
         self.busy = True
         if known_here:
-            self.answer(exchange, discovery.answer(self._protocol.resources, message.all(Option.URI_QUERY)), now)
+            arguments = message.all(Option.URI_QUERY)
+            self.answer(exchange, discovery.answer(self._protocol.resources, arguments, request.attributes), now)
         else:
             self._report(message, request, body, data, event)
 
@@ -219,7 +224,8 @@ class CoAPSession(Session):
         """
         settings = self._settings
         if len(data) > settings.max_message:  # in blocks there would be more room (RFC 7959 §2.9.3)
-            raise too_large(settings.max_upload, [self.transfers.hint])
+            room = settings.max_message - (len(data) - len(message.payload)) - OVERHEAD
+            raise too_large(settings.max_upload, self.transfers.hints(room))
         if self._draining:
             raise TurnedAway(BUSY, "draining")
         if settings.freshness:

@@ -6,7 +6,7 @@ Most devices never have one, so either side is made when the first comes.
 from math import inf
 from typing import TYPE_CHECKING
 
-from thinbridge.protocols.coap.blockwise import Block, exponent, operation
+from thinbridge.protocols.coap.blockwise import SMALLEST, Block, exponent, operation
 from thinbridge.protocols.coap.codec import Message, OptionValue
 from thinbridge.protocols.coap.codes import Option
 from thinbridge.protocols.coap.representations import Downloads, check
@@ -45,10 +45,11 @@ class Transfers:
             if side is not None:
                 side.szx = self._szx
 
-    @property
-    def hint(self) -> OptionValue:
-        """What says that blocks would be taken (RFC 7959 §2.9.3)."""
-        return Option.BLOCK1, Block(0, False, self._szx).encode()
+    def hints(self, room: int) -> list[OptionValue]:
+        """What says which blocks would be taken (RFC 7959 §2.9.3), of messages that have so much room for them."""
+        if room < SMALLEST:
+            return []
+        return [(Option.BLOCK1, Block(0, False, min(self._szx, exponent(room))).encode())]
 
     def later(self, message: Message, now: float) -> Response | None:
         """The response to a request for a later block that is here; None: it is to be read like any other."""

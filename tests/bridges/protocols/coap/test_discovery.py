@@ -16,6 +16,7 @@ from thinbridge.protocols.coap.codes import (
     METHOD_NOT_ALLOWED,
     METHODS,
     NOT_ACCEPTABLE,
+    STATUS,
     UNAUTHORIZED,
     VALID,
     Option,
@@ -104,6 +105,30 @@ def test_a_device_asks_the_bridge_and_no_function_hears_of_it() -> None:
     bench.core.resources = OFFERED[1:]
     assert bench.send(ask(3, etag, *path(), query, code=GET))[0].payload == b""
     assert bench.send(ask(4, *path(), (Option.ACCEPT, b"\x32"), code=GET))[0].code == NOT_ACCEPTABLE
+
+
+@pytest.mark.parametrize(
+    ("conditions", "code"),
+    [
+        ([(Option.IF_NONE_MATCH, b"")], STATUS[412]),
+        ([(Option.IF_MATCH, b"other")], STATUS[412]),
+        ([(Option.IF_MATCH, b"")], CONTENT),
+    ],
+)
+def test_it_keeps_to_the_conditions_of_a_request(conditions: list[OptionValue], code: int) -> None:
+    """RFC 7252 §5.10.8: both options are critical."""
+    bench = Bench()
+    bench.core.resources = OFFERED
+    (reply,) = bench.send(ask(1, *conditions, *path(), code=GET))
+    assert reply.code == code
+
+
+def test_it_is_given_to_who_names_its_etag() -> None:
+    bench = Bench()
+    bench.core.resources = OFFERED
+    (reply,) = bench.send(ask(1, *path(), code=GET))
+    conditions = [(Option.IF_MATCH, b"other"), (Option.IF_MATCH, reply.get(Option.ETAG) or b"")]
+    assert bench.send(ask(2, *conditions, *path(), code=GET))[0].payload == reply.payload
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -12,6 +12,7 @@ from thinbridge.protocols.coap.codec import Message, uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
     CHANGED,
+    CONTINUE,
     DELETE,
     FETCH,
     GATEWAY_TIMEOUT,
@@ -284,9 +285,11 @@ def test_refusals(kind: int, options: list[tuple[int, bytes]], answer: Message |
 def test_a_message_that_is_too_long() -> None:
     bench = Bench(max_message=100)
     (refusal,) = bench.send(ask(payload=bytes(100)))
-    sizes = [(Option.BLOCK1, b"\x06"), (Option.SIZE1, b"\x10\0\0")]  # in blocks, and how much then
+    sizes = [(Option.BLOCK1, b"\x02"), (Option.SIZE1, b"\x10\0\0")]  # in blocks of 64, and how much then
     assert (refusal.code, refusal.options) == (REQUEST_ENTITY_TOO_LARGE, sizes)
     assert bench.counters["too_large"] == 1
+    (goes_on,) = bench.send(ask(2, (Option.BLOCK1, b"\x0a"), sizes[1], payload=bytes(64)))
+    assert goes_on.code == CONTINUE
 
 
 @pytest.mark.parametrize(

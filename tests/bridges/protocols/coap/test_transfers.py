@@ -92,7 +92,9 @@ def test_one_that_is_told_how_much_goes_into_a_message(octets: int) -> None:
     assert transfers
     assert len(payload) == min(octets, 1024)
     assert [number for number, _ in options] == [Option.ETAG, Option.BLOCK2, Option.SIZE2]
-    assert transfers.hint == (Option.BLOCK1, b"\6" if octets >= 1024 else b"")
+    assert transfers.hints(2000) == [(Option.BLOCK1, b"\6" if octets >= 1024 else b"")]
+    assert transfers.hints(100) == [(Option.BLOCK1, b"\2" if octets >= 1024 else b"")]
+    assert transfers.hints(15) == []
     assert len(encode(Message(Type.ACK, CONTENT, 1, b"t", options, payload))) < 1152
     transfers.clear()
 
