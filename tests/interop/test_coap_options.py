@@ -159,7 +159,8 @@ def test_a_cloudevent_of_the_device_and_one_back(arguments: tuple[str, ...], pat
 def test_a_cloudevent_that_is_none() -> None:
     async def scene() -> None:
         async with world(hello) as w:
-            assert await client(w, "-m", "post", path="/a?ce-specversion=1.0") == "4.00 this is no CloudEvent"
+            missing = "4.00 this is no CloudEvent: ce-id, ce-source, ce-type missing"
+            assert await client(w, "-m", "post", path="/a?ce-specversion=1.0") == missing
             forged = "/a?ce-specversion=1.0&ce-id=7&ce-source=/x&ce-type=dev.thinbridge.mqtt.will"
             assert await client(w, "-m", "post", path=forged) == "4.00 such events come from bridges only"
             assert not w.sink.posted

@@ -93,6 +93,14 @@ def test_what_is_none_is_refused(bad: OptionValue) -> None:
     assert bench.counters == {"event_invalid": 2}
 
 
+@pytest.mark.parametrize("missing", ["id", "source", "type"])
+def test_what_is_missing_is_named(missing: str) -> None:
+    bench = Bench()
+    (refusal,) = bench.send(ask(1, *query({name: value for name, value in ATTRIBUTES.items() if name != missing})))
+    assert (refusal.code, refusal.payload) == (BAD_REQUEST, f"this is no CloudEvent: ce-{missing} missing".encode())
+    assert bench.counters == {"event_invalid": 1}
+
+
 def test_a_forged_one_is_refused() -> None:
     bench = Bench()
     (refusal,) = bench.send(ask(1, *query(ATTRIBUTES | {"type": "dev.thinbridge.mqtt.will"})))
