@@ -1,6 +1,7 @@
 """`make bench`: what messages and devices cost, beside the least they can cost and what people would write instead.
 
-    bench.py [--list] [--only NAME] [--rounds 3] [--seconds 3] [--peer NAME] [--scale 1] [--json FILE]
+    bench.py [--list] [--only NAME] [--rounds 3] [--seconds 3] [--peer NAME] [--against REVISION]
+             [--scale 1] [--json FILE]
 
 Runs the suites of `tests/bench/suites/`, one after another. The exit status is 1 if a message of ours was lost,
 answered wrongly, too early or delivered twice; a speed is reported, never judged: `docs/performance.md`.
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: no suite is called {min(unknown)} (--list has all)", file=sys.stderr)
         return 2
     progress = Console(stderr=True, highlight=False)
-    how = Options(options.rounds, options.seconds, options.scale, options.peer)
+    how = Options(options.rounds, options.seconds, options.scale, options.peer, options.against)
     machine, console = _machine(), Console(width=None if sys.stdout.isatty() else 160)
     console.print(machine, highlight=False)
     wrong, measured = False, {}
@@ -70,6 +71,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of each bridge (3)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round of messages (3)")
     parser.add_argument("--peer", action="append", help="round trips: only bridges with this in their name; repeatable")
+    parser.add_argument(
+        "--against", metavar="REVISION", default="", help="round trips: beside thinbridge as it was then"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="this part of a suite's devices and bytes (1)")
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
     options = parser.parse_args(arguments)

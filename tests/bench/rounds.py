@@ -65,14 +65,14 @@ class Result:
         said = [f"{count} messages {name}" for name, count in counts.items() if count]
         return said + [f"{bridge}: {why}" for bridge, why in self.failed.items()]
 
-    def ratios(self, bridge: str) -> list[float]:
-        """Times the floor's CPU, round by round: neighbours in time, so that a machine's moods cancel out."""
-        floor = self.rounds.get(FLOOR, ())
-        return [one.cost / least.cost for one, least in zip(self.rounds[bridge], floor, strict=False) if least.cpu]
+    def ratios(self, bridge: str, other: str = FLOOR) -> list[float]:
+        """Times the other's CPU, round by round: neighbours in time, so that a machine's moods cancel out."""
+        pairs = zip(self.rounds.get(bridge, ()), self.rounds.get(other, ()), strict=False)
+        return [one.cost / least.cost for one, least in pairs if least.cpu]
 
     def verdict(self) -> str:
         """One line: whether the target is met."""
-        ratios = self.ratios(THINBRIDGE) if THINBRIDGE in self.rounds else []
+        ratios = self.ratios(THINBRIDGE)
         if not ratios:
             return f"target: at most {self.case.target} × floor; not measured"
         met = "met" if median(ratios) <= self.case.target else "NOT MET"
@@ -94,10 +94,15 @@ class Result:
                     *(str(sum(int(one.load[name]) for one in rounds)) for name in ("lost", "wrong", "early")),
                 )
             )
-        table.notes = [self.verdict(), *([self.case.note] if self.case.note else [])]
+        table.notes = [self.verdict(), *self._changed(), *([self.case.note] if self.case.note else [])]
         table.wrong = self.wrong()
         table.figures = self._figures()
         return table
+
+    def _changed(self) -> list[str]:
+        """A line for each earlier thinbridge."""
+        earlier = [bridge for bridge in self.rounds if bridge.startswith(f"{THINBRIDGE} ")]
+        return [f"{THINBRIDGE}: {spread(self.ratios(THINBRIDGE, one), '.2f')} × {one}" for one in earlier]
 
     def _figures(self) -> dict[str, Any]:
         rounds = {

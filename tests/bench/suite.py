@@ -25,6 +25,8 @@ class Options:
     """This part of the devices, bytes and messages that the suite has by itself: tests take little of it."""
     peers: Sequence[str] | None = None
     """Only bridges with one of these in their name."""
+    against: str = ""
+    """A revision of this repository, whose bridge takes turns with this one."""
 
 
 @dataclass

@@ -89,6 +89,14 @@ def test_a_bridge_that_does_not_start_is_said_and_fails(
     assert "thinbridge: does not start: no way" in capsys.readouterr().out
 
 
+def test_an_earlier_bridge_takes_turns(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--only", "udp", "--peer", THINBRIDGE, "--rounds", "1", "--seconds", "0.2", "--against"]
+    assert bench.main([*flags, "HEAD"]) == 0
+    assert "× thinbridge HEAD\n" in capsys.readouterr().out
+    assert bench.main([*flags, "nothing"]) == 1
+    assert "thinbridge nothing: fatal: not a valid object name: nothing" in capsys.readouterr().out
+
+
 def _rounds(*microseconds: float, lost: int = 0) -> list[Round]:
     load = {"messages": 1000, "seconds": 1.0, "lost": lost, "wrong": 0, "early": 0, "repeated": 0}
     return [Round(load, each / 1e3, 1) for each in microseconds]

@@ -4,6 +4,7 @@ Bridges take turns (A B C A B C …) on one core; devices and sink, one process,
 devices sending and ends when the last answer is there.
 """
 
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from tests.bench.processes import HERE, Bridge, Failed, Load, compiled, cores
 from tests.bench.rounds import FLOOR, THINBRIDGE, Case, Command, Result, Round
 from tests.bench.suite import Options, Say, Suite, Table
 
+ROOT: Final = HERE.parents[1]
 WARM_UP: Final = 0.5
 """Seconds before the first round, not counted: connections are opened, Python specialises its bytecode."""
 
@@ -29,6 +31,19 @@ def _floor(case: str, sink: str) -> list[str]:
 
 def _script(case: str, sink: str) -> list[str]:
     return [sys.executable, str(HERE / "script.py"), case, sink]
+
+
+def _earlier(revision: str, folder: str, case: str, sink: str) -> list[str]:
+    """The bridge as it was, in today's environment: its sources come before ours.
+
+    Raises:
+        Failed: git knows no such revision.
+    """
+    archive = subprocess.run(["git", "-C", str(ROOT), "archive", revision, "bridges"], capture_output=True)
+    if archive.returncode:
+        raise Failed(archive.stderr.decode(errors="replace").strip())
+    subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+    return ["env", f"PYTHONPATH={folder}/bridges", *_thinbridge(case, sink)]
 
 
 CASES: Final = {
@@ -57,7 +72,10 @@ def measure(name: str, options: Options, say: Say) -> Table:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         load = compiled(folder)
         pairs: dict[str, tuple[Bridge, Load, int]] = {}
-        for bridge, command in result.case.bridges.items():
+        bridges = dict(result.case.bridges)
+        if options.against:
+            bridges[f"{THINBRIDGE} {options.against}"] = partial(_earlier, options.against, folder)
+        for bridge, command in bridges.items():
             if options.peers and not any(part in bridge for part in options.peers):
                 continue
             try:
