@@ -36,10 +36,10 @@ def read(request: Request, body: bytes) -> Event:
     except DecodeError as error:
         if error.reason == "event_forged":
             raise Refused((BAD_REQUEST, [], b"such events come from bridges only"), "event_forged") from None
-        raise _refused() from None
+        raise _no_event() from None
 
 
-def _refused(why: str = "") -> Refused:
+def _no_event(why: str = "") -> Refused:
     return Refused((BAD_REQUEST, [], f"this is no CloudEvent{why}".encode()), "event_invalid")
 
 
@@ -47,7 +47,7 @@ def _binary(request: Request, body: bytes) -> Event:
     """Attributes are arguments of the query, the payload is the data (§3.1)."""
     attributes = _attributes(request.options)
     if missing := ", ".join(f"ce-{name}" for name in sorted(cloudevents.REQUIRED - attributes.keys())):
-        raise _refused(f": {missing} missing")  # clients cut long queries off, and say nothing
+        raise _no_event(f": {missing} missing")  # clients cut long queries off, and say nothing
     content_type = attributes.pop(_CONTENT_TYPE, None)
     if content_type is not None and not (content_type.isascii() and content_type.isprintable()):
         raise cloudevents.invalid()  # it becomes a header
