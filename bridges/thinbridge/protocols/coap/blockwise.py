@@ -61,6 +61,11 @@ def exponent(octets: int) -> int:
     return min(octets.bit_length() - 5, LARGEST)
 
 
+def digest_of(body: bytes) -> bytes:
+    """A hash by which a body is known again."""
+    return blake2b(body, digest_size=16).digest()
+
+
 def operation(code: int, options: Sequence[OptionValue]) -> bytes:
     """What the requests for all blocks of one body have in common (RFC 9175 §1.1: matchable), Request-Tag included.
 
@@ -69,4 +74,4 @@ def operation(code: int, options: Sequence[OptionValue]) -> bytes:
     Hop-Limit. A hash, since devices choose how long options are.
     """
     common = [one for one in options if one[0] not in _OF_ONE_BLOCK and one[0] & 0x1F != 0x1C]
-    return blake2b(compose(0, code, 0, b"", common), digest_size=16).digest()
+    return digest_of(compose(0, code, 0, b"", common))

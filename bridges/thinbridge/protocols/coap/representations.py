@@ -13,7 +13,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 from thinbridge.protocols.base import Reply
-from thinbridge.protocols.coap.blockwise import LAST, RESERVED, Block, operation, parse
+from thinbridge.protocols.coap.blockwise import LAST, RESERVED, Block, digest_of, operation, parse
 from thinbridge.protocols.coap.codec import Message, OptionValue, uint
 from thinbridge.protocols.coap.codes import (
     BAD_GATEWAY,
@@ -99,9 +99,11 @@ class Representations:
 class Transfer:
     """A response that one device fetches."""
 
-    __slots__ = ("body", "code", "expires", "options")
+    __slots__ = ("asks", "body", "code", "expires", "options")
 
-    def __init__(self, code: int, options: Sequence[OptionValue], body: Body, expires: float) -> None:
+    def __init__(self, asks: bytes, code: int, options: Sequence[OptionValue], body: Body, expires: float) -> None:
+        self.asks = asks
+        """Its request's."""
         self.code = code
         self.options = options
         """All that each block says, but for the block itself."""
@@ -141,13 +143,11 @@ class Downloads:
     def later(self, message: Message, now: float) -> Response | None:
         """The response to a request for a later block; None: it is no such request, or the function is to be asked.
 
-        Its other options are those of a request that has been read before, or it would not be found here. One with a
-        payload may ask for something else (FETCH), so it is not looked up.
+        Its other options are those of a request that has been read before, or it would not be found here. Its payload,
+        if it has one, must be that request's, too: with another one a FETCH asks for something else.
         """
         values = message.all(Option.BLOCK2)
         if len(values) != 1 or len(values[0]) > 3 or message.get(Option.BLOCK1) is not None:
-            return None
-        if message.payload and message.code not in BARE:
             return None
         asked = parse(values[0])
         if not asked.num or asked.szx == RESERVED:
@@ -156,6 +156,8 @@ class Downloads:
         transfer = self._by_operation.get(key)
         data = None if transfer is None else self._shared.read(transfer.body)
         if transfer is None or data is None:
+            return None
+        if message.payload and message.code not in BARE and digest_of(message.payload) != transfer.asks:
             return None
         del self._by_operation[key]
         self._by_operation[key] = transfer  # at the end
@@ -194,22 +196,23 @@ class Downloads:
             options, etag = _tagged(options, payload)
             if code == CONTENT and etag in request.etags and not asked.num:
                 return VALID, [one for one in options if one[0] != Option.CONTENT_FORMAT], b""
-            self._hold(key, code, options, payload, now)
+            self._hold(key, request.asks, (code, options, payload), now)
         return self._cut(asked, code, options, part, request.size2)
 
     def _unusable(self) -> Response:
         self._counters["range_invalid"] += 1
         return BAD_GATEWAY, (), b""
 
-    def _hold(self, key: bytes, code: int, options: Sequence[OptionValue], payload: bytes, now: float) -> None:
+    def _hold(self, key: bytes, asks: bytes, response: Response, now: float) -> None:
         """Keep a response for its later blocks."""
+        code, options, payload = response
         body = self._shared.hold(payload)
         if body is not None:
             if len(self._by_operation) >= self._count:
                 self._forget(next(iter(self._by_operation)))
                 self._counters["downloads_evicted"] += 1
             repeated = [one for one in options if one[0] != Option.OBSERVE]  # RFC 7959 §2.6: the first block's only
-            self._by_operation[key] = Transfer(code, repeated, body, now + self._idle)
+            self._by_operation[key] = Transfer(asks, code, repeated, body, now + self._idle)
 
     def _cut(self, asked: Block, code: int, options: Sequence[OptionValue], part: Part, sized: bool) -> Response:
         """The block that was asked for, or a smaller one at its place (RFC 7959 §2.4)."""

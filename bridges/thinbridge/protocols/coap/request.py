@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from thinbridge.protocols.cloudevents import JSON
 from thinbridge.protocols.coap import unknown
-from thinbridge.protocols.coap.blockwise import RESERVED, Block, parse
+from thinbridge.protocols.coap.blockwise import RESERVED, Block, digest_of, parse
 from thinbridge.protocols.coap.codec import Message, OptionValue, from_uint
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
@@ -80,6 +80,7 @@ class Request:
 
     __slots__ = (
         "accept",
+        "asks",
         "attributes",
         "block1",
         "block2",
@@ -102,6 +103,8 @@ class Request:
         self.subject: str | None = None
         self.attributes = attributes
         self.content_type: str | None = None
+        self.asks = b""
+        """A digest of the body by which a FETCH says what it asks for."""
         self.accept: int | None = None
         """The only Content-Format that the device takes (RFC 7252 §5.10.4); None: any."""
         self.carries: Carries | None = None
@@ -131,6 +134,12 @@ class Request:
         whole = copy(self)
         whole.block1 = None
         return whole
+
+    def asking(self, body: bytes) -> "Request":
+        """A copy with what the body of a FETCH asks for."""
+        one = copy(self)
+        one.asks = digest_of(body)
+        return one
 
     def without_observe(self) -> "Request":
         """A copy that does not ask to observe: what was read once may be the reading of many requests."""

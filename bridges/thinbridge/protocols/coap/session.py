@@ -8,7 +8,6 @@ Over 400 lines because it is one state machine; what can stand alone does: `memo
 """
 
 from collections.abc import Hashable, Sequence
-from hashlib import blake2b
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -28,8 +27,9 @@ from thinbridge.protocols.base import (
     peer_text,
 )
 from thinbridge.protocols.coap import cloudevents, discovery
+from thinbridge.protocols.coap.blockwise import digest_of
 from thinbridge.protocols.coap.codec import Message, OptionValue, compose, decode, empty, from_uint, rejection
-from thinbridge.protocols.coap.codes import BAD_OPTION, BARE, CONTINUE, EMPTY, GATEWAY_TIMEOUT, Option, Type
+from thinbridge.protocols.coap.codes import BAD_OPTION, BARE, CONTINUE, EMPTY, FETCH, GATEWAY_TIMEOUT, Option, Type
 from thinbridge.protocols.coap.memory import EXCHANGE_LIFETIME, LIFETIMES, Entry, Memory
 from thinbridge.protocols.coap.observation import Observation
 from thinbridge.protocols.coap.observations import Observations
@@ -147,6 +147,8 @@ class CoAPSession(Session):
             return
         if message.code in BARE:
             body = b""
+        elif message.code == FETCH:
+            request = request.asking(body)
         exchange = self._next_exchange()
         if request.observe is not None:
             request = self._observe(exchange, message, request, body, now)
@@ -201,7 +203,7 @@ class CoAPSession(Session):
     ) -> None:
         key = self._who + data  # a retransmission is the same, byte for byte (§4.2)
         if request.block1 is not None and request.block1.num:
-            key += blake2b(body, digest_size=16).digest()  # the last blocks of two bodies may be the same
+            key += digest_of(body)  # the last blocks of two bodies may be the same
         inbound = Inbound(
             self._exchanges,
             contract.COAP_REQUEST,

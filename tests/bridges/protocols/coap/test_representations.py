@@ -479,9 +479,27 @@ def test_a_fetch_that_brings_its_body_again() -> None:
     bench = Bench()
     bench.send(plain(1, method=FETCH, payload=b"one"))
     bench.answer(reply())
-    assert bench.send(get(1, method=FETCH, payload=b"other")) == []
+    for num, payload in ((1, b"one"), (2, b""), (3, b"one")):
+        assert bench.send(get(num, method=FETCH, payload=payload))[0].payload == BODY[256 * num : 256 * num + 256]
+    assert len(bench.messages) == 1
+    assert bench.send(get(1, 4, 9, method=FETCH, payload=b"other")) == []
     assert bench.inbound.data == b"other"
     assert bench.inbound.attributes["coaprange"] == "bytes=256-511"
+
+
+def test_a_body_that_says_nothing_of_what_is_asked_for_is_a_new_one() -> None:
+    bench = Bench()
+    bench.send(plain(1, method=POST, payload=b"one"))
+    bench.answer(reply())
+    (said,) = bench.send(get(1, method=POST, payload=b"one"))
+    assert said.code == REQUEST_ENTITY_INCOMPLETE
+
+
+def test_a_notification_is_fetched_with_the_body_of_its_registration() -> None:
+    bench = Bench()
+    bench.send(plain(1, (Option.OBSERVE, b""), method=FETCH, payload=b"one"))
+    bench.answer(Reply(Outcome.ACCEPTED, 200, None, BODY, {"coapobserve": "true"}, is_event=True))
+    assert bench.send(get(1, method=FETCH, payload=b"one"))[0].payload == BODY[256:512]
 
 
 @pytest.mark.parametrize(
