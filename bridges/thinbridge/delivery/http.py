@@ -177,7 +177,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which is read and forgotten."""
-        self._fields.append((name.lower(), value))
+        if self._headers is None:
+            self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Weigh them."""

@@ -12,6 +12,7 @@ from tests.bridges.delivery.real import LOOPS, End, Script, ScriptedSink, delive
 from tests.bridges.delivery.virtual import EVENT, answer
 
 from thinbridge.delivery import Answer, Delivery, DeliveryLimits, Terms, Verdict
+from thinbridge.delivery.http import Connection
 from thinbridge.delivery.pool import Pool
 from thinbridge.events import Event
 from thinbridge.routes import Destination
@@ -54,10 +55,19 @@ def test_answers_whole_and_byte_by_byte(loop: str, raw: bytes, body: bytes) -> N
         assert sink.connections == 1
 
 
-def test_trailers_are_read_and_forgotten(loop: str) -> None:
+def test_trailers_are_read_and_forgotten(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: a body may be followed by megabytes of them, each of which takes a hundred bytes."""
     chunked = (
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nce-specversion: 1.0\r\nlast: 1\r\n\r\n"
     )
+    kept: list[int] = []
+    complete = Connection.on_message_complete
+
+    def counted(self: Connection) -> None:
+        kept.append(len(self._fields))
+        complete(self)
+
+    monkeypatch.setattr(Connection, "on_message_complete", counted)
 
     async def scene() -> None:
         async with ScriptedSink([chunked], [answer(200)]).running() as sink:
@@ -67,6 +77,7 @@ def test_trailers_are_read_and_forgotten(loop: str) -> None:
             assert first.headers == [(b"transfer-encoding", b"chunked")]
             assert second.headers == [(b"content-length", b"0")]
             assert sink.connections == 1
+            assert kept == [0, 0]
             await delivery.close()
 
     run(loop, scene)
