@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
         self._limits = self._owner.limits
         self._fields: Headers = []
         self._headers: Headers | None = None  # None until they are complete
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._size = self._received = 0
         self._length: int | None = None  # until it is known
         self._bound = self._limits.head
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
         self._size += len(data)
         if self._size > self._limits.body:
             raise _Stop
-        self._body.append(data)
+        self._body += data  # in place: as many objects as there may be chunks take ten times as much
 
     def on_message_complete(self) -> None:
         """An answer, or an interim one."""
@@ -215,8 +215,8 @@ class Connection(asyncio.Protocol):
         client, self.client = self.client, None
         assert client is not None
         assert self._headers is not None
-        status, headers, body = self._status, self._headers, b"".join(self._body)
-        self._body = []  # a free connection keeps nothing of it
+        status, headers, body = self._status, self._headers, bytes(self._body)
+        self._body = bytearray()  # a free connection keeps nothing of it
         self._release()
         if self._keep and not self._transport.get_write_buffer_size():  # an early answer leaves half a request behind
             self._reused = True

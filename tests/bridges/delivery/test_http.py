@@ -4,6 +4,7 @@ Over 400 lines because it mirrors one module.
 """
 
 import asyncio
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -271,6 +272,17 @@ def test_too_much_is_a_bad_gateway_at_once(loop: str, flood: Script) -> None:
     result, sink, delivery = post(loop, flood)
     assert result == Answer(Verdict.BAD_GATEWAY)
     assert (len(sink.requests), delivery.counters["too_large"]) == (1, 1)
+
+
+def test_a_body_in_crumbs_takes_no_more_than_its_bytes(loop: str) -> None:
+    crumbs = b"2\r\nxx\r\n" * 280_000
+    script: Script = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", crumbs, b"0\r\n\r\n"]
+    tracemalloc.start()
+    result, _, _ = post(loop, script)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(result.body) == 560_000
+    assert peak < 8 << 20  # as many objects of two bytes take 12 MB
 
 
 def test_as_much_as_the_limit_is_fine(loop: str) -> None:
