@@ -40,6 +40,10 @@ UNRELEASED = 5.0
 """Seconds that a drain waits for PUBRELs: a device that is sent away between PUBREC and PUBREL may publish again."""
 
 
+PIECE = 16_384
+"""Bytes that are read before a look whether there is room for what they hold: some 2,000 of the shortest messages."""
+
+
 def device_of(connect: Connect, decision: Decision, path: Path) -> str:
     """The name that a device goes by: what its credentials say, else what it says itself."""
     identity = decision.identity or path.identity
@@ -59,6 +63,7 @@ class MQTTSession(Session):
         self.client_id = connect.client_id
         self._protocol = protocol
         self._connection: Connection | None = None
+        self._backlog = b""  # received, and not read before there is room
         self._drained_at: float | None = None
         self._will: Will | None = None
         self._will_due: float | None = None  # while offline
@@ -122,6 +127,7 @@ class MQTTSession(Session):
         assert self._connection is not None
         self._events.append(presence.closed(self._uplink.exchanges.number(), why, self._connection.v5))
         self._connection = None
+        self._backlog = b""
         self._uplink.detach()
         self.paused = False
         will = self._will
@@ -224,20 +230,44 @@ class MQTTSession(Session):
         connection = self._connection
         if connection is None or path != connection.path:
             return  # of a connection that was taken over
+        if self._backlog:
+            self._backlog += data
+            return
         try:
-            for first, body in connection.feed(data, now):
-                if first >> 4 == codec.PUBLISH:
-                    self._uplink.publish(connection, first, body)
-                else:
-                    self._control(connection, first, body, now)
-                    if self._connection is not connection:
-                        return
-            if connection.error is not None:
-                raise connection.error
+            for at in range(0, len(data), PIECE):
+                if at and self._uplink.crowded:
+                    self._backlog = data[at:]
+                    break
+                self._read(connection, data[at : at + PIECE], now)
+                if self._connection is not connection:
+                    return
         except DecodeError as error:
             self._fail(error.code, error.reason, now)
         else:
             self.paused = self._uplink.crowded
+
+    def _read(self, connection: Connection, data: bytes, now: float) -> None:
+        """Packet by packet.
+
+        Raises:
+            DecodeError: the connection can't go on.
+        """
+        for first, body in connection.feed(data, now):
+            if first >> 4 == codec.PUBLISH:
+                self._uplink.publish(connection, first, body)
+            else:
+                self._control(connection, first, body, now)
+                if self._connection is not connection:
+                    return
+        if connection.error is not None:
+            raise connection.error
+
+    def _read_on(self, connection: Connection, now: float) -> None:
+        """There may be room again; what was received already comes first."""
+        self.paused = self._uplink.crowded
+        if self._backlog and not self.paused:
+            data, self._backlog = self._backlog, b""
+            self.receive(data, connection.path, now)
 
     def _control(self, connection: Connection, first: int, body: bytes, now: float) -> None:
         """Any packet but PUBLISH."""
@@ -293,7 +323,7 @@ class MQTTSession(Session):
         if self._connection is None:
             self._settle()
         elif self.paused:
-            self.paused = self._uplink.crowded
+            self._read_on(self._connection, now)
         if self._drained_at is not None:
             self._drained(now)
         return True

@@ -8,6 +8,7 @@ from tests.bridges.protocols.mqtt.bench import LOST, V5, V311, Bench, Line, bye,
 
 from thinbridge.protocols.base import Outcome, PushResult, Reply
 from thinbridge.protocols.mqtt import codec, connect, properties, subscribe, wire
+from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connect import Connect, Will
 
 VERSIONS = pytest.mark.parametrize("version", [V311, V5])
@@ -58,6 +59,31 @@ def test_a_device_that_floods(bench: Bench, version: int) -> None:
         assert bench.session().paused  # it has no Receive Maximum: nothing more is read
         assert held(bench) < 1_048_576 + 2000
         assert len(bench.messages) == 64
+
+
+def test_a_device_that_floods_by_one_segment(bench: Bench) -> None:
+    """The shortest messages hold a hundred times their bytes: they are not read before there is room."""
+    line = bench.connect(version=V311)
+    messages = [codec.encode_publish(Publish("t", b"", 1, packet_id=one), False) for one in range(1, 10_002)]
+    line.send(b"".join(messages[:-1]))
+    bench.session().receive(messages[-1], line.path, bench.now)  # it had been read from the socket before the pause
+    assert bench.session().paused
+    assert held(bench) < 1_500_000
+    heard = b""
+    for number in range(10_001):
+        bench.answer(number)
+        heard += line.raw()
+    assert heard == b"".join(codec.encode_ack(codec.PUBACK, one, 0, False) for one in range(1, 10_002))
+    assert not bench.session().paused
+
+
+def test_what_was_not_read_is_forgotten_with_its_connection(bench: Bench) -> None:
+    line = bench.persistent(version=V311)
+    line.send(b"".join(codec.encode_publish(Publish("t", b"", 1, packet_id=one), False) for one in range(1, 5000)))
+    line.cut()
+    again = bench.persistent(version=V311)
+    again.publish(packet_id=6000)
+    assert len(bench.messages) == 65
 
 
 @VERSIONS
