@@ -48,6 +48,9 @@ AWAITED: Final = 65_536
 REPLAYED: Final[Response] = (UNAUTHORIZED, ((Option.MAX_AGE, b""),), b"Replay detected")
 """RFC 8613 §7.4."""
 
+LONGEST_IV: Final = 5
+"""Bytes of a Partial IV."""
+
 Where = tuple[Hashable, Hashable, int]
 """Peer, our address, Message ID."""
 
@@ -147,6 +150,9 @@ class OscoreCoAP(CoAP):
     def _open(self, message: Message, data: bytes, path: Path) -> Hashable | Stateless | None:
         """RFC 8613 §8.2."""
         try:
+            value, *others = message.all(OSCORE)
+            if others or (value and value[0] & 7 > LONGEST_IV):  # §6.1: reserved; RFC 7252 §5.4.5: it is there once
+                raise ValueError("no OSCORE message")
             protected = Protected.decode(data)
             peer = self.keys.find(oscore.verify_start(protected))
         except Exception:  # what aiocoap's parts raise; nothing was believed yet

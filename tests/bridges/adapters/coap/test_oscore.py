@@ -166,6 +166,7 @@ def test_after_a_crash_the_first_request_is_challenged(place: Place, meter: Mete
         (compose(Type.CON, POST, 1, b"t", EDHOC, b"\xf5"), UNAUTHORIZED, "unprotected"),  # no credentials for it
         (compose(Type.CON, POST, 1, b"t", [(9, b"\x09\x00\x07")], b"x" * 20), UNAUTHORIZED, "oscore_unknown"),
         (compose(Type.CON, POST, 1, b"t", [(9, b"\x10")], b"x" * 20), BAD_OPTION, "oscore_malformed"),
+        (compose(Type.CON, POST, 1, b"t", [(9, b"\x0e\0\0\0\0\0\0\x01")], b"x" * 20), BAD_OPTION, "oscore_malformed"),
         (compose(Type.CON, POST, 1, b"t", [(9, b"\x09\x00\x01")], b"x" * 20), BAD_REQUEST, "oscore_undecipherable"),
         (compose(Type.CON, POST, 1, b"t", [(9, b"\x09\x00\x01")]), BAD_REQUEST, "oscore_undecipherable"),
     ],
@@ -176,6 +177,13 @@ def test_what_can_not_be_opened_is_refused_and_forgotten(place: Place, data: byt
     assert place.core.counters[counter] == 1
     assert not place.owner.live
     assert place.send(bytes([data[0] | Type.NON << 4]) + data[1:]) == []  # a NON hears nothing
+
+
+def test_a_request_with_two_oscore_options_is_none(place: Place, meter: Meter) -> None:
+    [data] = place.send(meter.ask(outer=((9, b"\x09\x00\x02"),)))
+    assert decode(data).code == BAD_OPTION
+    assert place.core.counters == {"oscore_malformed": 1}
+    assert place.send(meter.ask(2)) == []  # it is heard as ever
 
 
 def test_a_proxy_uri_that_could_not_be_protected_is_read_where_it_stands(place: Place, meter: Meter) -> None:
