@@ -31,7 +31,7 @@ class Downlink:
         events: where the outcomes of pushes are reported.
     """
 
-    __slots__ = ("_allowed", "_outbox", "_protocol", "_retained", "_subscriptions")
+    __slots__ = ("_allowed", "_asked", "_outbox", "_protocol", "_retained", "_subscriptions")
 
     def __init__(self, protocol: "MQTT", session: "MQTTSession", allowed: Templates, events: deque[Event]) -> None:
         settings = protocol.settings
@@ -41,6 +41,7 @@ class Downlink:
         self._outbox = Outbox(
             settings.outbound_queue, settings.outbound_bytes, settings.outbound_window, protocol.counters, events
         )
+        self._asked: dict[str, Subscription] = {}  # filters whose retained values are still to be looked up
         self._retained: dict[str, Match] = {}  # topics whose values are still to be sent, as they were asked for last
 
     # --- its connections ------------------------------------------------------------------------------------------
@@ -48,7 +49,7 @@ class Downlink:
     def attach(self, connection: Connection, now: float) -> None:
         """A connection is there; what waits goes out."""
         self._outbox.attach(connection, now)
-        self._catch_up(now)
+        self.catch_up(now)
 
     def detach(self) -> None:
         """It is gone."""
@@ -57,42 +58,25 @@ class Downlink:
     def end(self) -> None:
         """The Session is over."""
         self._subscriptions.clear()
+        self._asked.clear()
         self._retained.clear()
         self._outbox.end()
 
     # --- SUBSCRIBE ------------------------------------------------------------------------------------------------
 
-    def subscribe(self, connection: Connection, body: bytes, now: float) -> None:
-        """A SUBSCRIBE: SUBACK (MQTT-3.8.4-1), then what is retained."""
+    def subscribe(self, connection: Connection, body: bytes) -> None:
+        """A SUBSCRIBE: SUBACK (MQTT-3.8.4-1); what is retained follows with `catch_up`."""
         packet_id, values, filters = subscribe.decode_subscribe(body, connection.v5)
         number: int = values.get(properties.SUBSCRIPTION_ID, 0)
         for text, options in filters:
             check_filter(text)
             if connection.v5 and text.startswith("$share/"):
                 refuse_share(options)
-        wanted: dict[str, int] = {}
-        codes = [self._subscribe(text, Subscription.of(options, number), wanted) for text, options in filters]
+        codes = [self._subscribe(text, Subscription.of(options, number)) for text, options in filters]
         connection.send(subscribe.encode_suback(codec.SUBACK, packet_id, codes, connection.v5))
-        self._want(wanted, number)
-        self._catch_up(now)
 
-    def _want(self, wanted: dict[str, int], number: int) -> None:
-        """Send what is retained; where filters of one SUBSCRIBE overlap, at the highest QoS (MQTT-3.3.4-2)."""
-        asked: dict[str, int] = {}
-        for text, qos in wanted.items():
-            for topic in self._protocol.retained.matching(tuple(text.split("/"))):
-                asked[topic] = max(qos, asked.get(topic, 0))
-        numbers = (number,) if number else ()
-        self._retained.update((topic, Match(qos, True, numbers)) for topic, qos in asked.items())
-
-    def _subscribe(self, text: str, subscription: Subscription, wanted: dict[str, int]) -> int:
-        """The code of one filter (MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1).
-
-        Args:
-            text: the filter.
-            subscription: what is asked for with it.
-            wanted: gets it, with its QoS, if what is retained is to be sent; once, however often the packet says it.
-        """
+    def _subscribe(self, text: str, subscription: Subscription) -> int:
+        """The code of one filter (MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1)."""
         if text.startswith("$") or not topics.is_taken(text):
             return reasons.FILTER_INVALID
         if not self._allowed.allow(text):
@@ -105,7 +89,7 @@ class Downlink:
         self._subscriptions.add(text, subscription)
         handling = subscription.retain_handling
         if handling == ALWAYS or (handling == IF_NEW and new):  # MQTT-3.3.1-9 to -11; 3.1.1: MQTT-3.3.1-6
-            wanted[text] = subscription.qos
+            self._asked[text] = subscription
         return subscription.qos  # whichever was asked for: MQTT-3.2.2-10
 
     def unsubscribe(self, connection: Connection, body: bytes) -> None:
@@ -116,10 +100,16 @@ class Downlink:
 
     def _unsubscribe(self, text: str) -> int:
         check_filter(text)
+        self._asked.pop(text, None)
         return reasons.SUCCESS if self._subscriptions.remove(text) else reasons.NO_SUBSCRIPTION
 
-    def _catch_up(self, now: float) -> None:
-        """Send what is retained for new subscriptions, as far as there is room; acknowledgements make more."""
+    def catch_up(self, now: float) -> None:
+        """Send what is retained for new subscriptions, as far as there is room; acknowledgements make more.
+
+        Called after all that was read at once: so a value goes out once for that, however often it was asked for.
+        """
+        if self._asked:
+            self._look_up()
         while self._retained:
             topic = next(iter(self._retained))
             value = self._protocol.retained.get(topic, now)
@@ -128,6 +118,15 @@ class Downlink:
                     return
                 self._outbox.add(message.copy(value, self._retained[topic], retained=True), value.size, now)
             del self._retained[topic]
+
+    def _look_up(self) -> None:
+        """Which values they are; where filters overlap, all together say how (MQTT-3.3.4-2, MQTT-3.3.4-4)."""
+        asked: dict[str, list[Subscription]] = {}
+        for text, subscription in self._asked.items():
+            for topic in self._protocol.retained.matching(tuple(text.split("/"))):
+                asked.setdefault(topic, []).append(subscription)
+        self._asked.clear()
+        self._retained.update((topic, Match.of(subscriptions)) for topic, subscriptions in asked.items())
 
     # --- messages -------------------------------------------------------------------------------------------------
 
@@ -175,7 +174,6 @@ class Downlink:
         """A PUBACK, PUBREC or PUBCOMP."""
         packet_id, reason = codec.decode_ack(kind, body, connection.v5)
         self._outbox.acknowledged(kind, packet_id, reason, now)
-        self._catch_up(now)
 
 
 def check_filter(text: str) -> None:

@@ -244,6 +244,7 @@ class MQTTSession(Session):
         except DecodeError as error:
             self._fail(error.code, error.reason, now)
         else:
+            self._downlink.catch_up(now)
             self.paused = self._uplink.crowded
 
     def _read(self, connection: Connection, data: bytes, now: float) -> None:
@@ -279,7 +280,7 @@ class MQTTSession(Session):
             self._uplink.release(connection, body)
             self._drained(now)
         elif kind == codec.SUBSCRIBE:
-            self._downlink.subscribe(connection, body, now)
+            self._downlink.subscribe(connection, body)
         elif kind == codec.UNSUBSCRIBE:
             self._downlink.unsubscribe(connection, body)
         elif kind == codec.PINGREQ and not body:

@@ -3,7 +3,7 @@
 One `Subscriptions` per MQTT Session, one `Listeners` per listener, which `MQTT.publish` asks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,15 @@ class Match:
     retain_as_published: bool
     numbers: tuple[int, ...] = ()
     """The Subscription Identifiers (MQTT-3.3.4-3, MQTT-3.3.4-4)."""
+
+    @classmethod
+    def of(cls, subscriptions: Sequence[Subscription]) -> "Match":
+        """What they say, at least one."""
+        return cls(
+            max(one.qos for one in subscriptions),
+            any(one.retain_as_published for one in subscriptions),
+            tuple(one.number for one in subscriptions if one.number),
+        )
 
 
 class Listeners:
@@ -131,13 +140,7 @@ class Subscriptions:
     def match(self, topic: str) -> Match | None:
         """What the subscriptions say that take this topic name; None: none does."""
         found = list(self._matching(topic))
-        if not found:
-            return None
-        return Match(
-            max(one.qos for one in found),
-            any(one.retain_as_published for one in found),
-            tuple(one.number for one in found if one.number),
-        )
+        return Match.of(found) if found else None
 
     def _matching(self, topic: str) -> Iterator[Subscription]:
         if topic in self._all and topic not in self._wild:
