@@ -81,9 +81,9 @@ def _parameter(name: str, value: str) -> str:
 def _attributes(said: Mapping[str, str]) -> Mapping[str, str]:
     """What a route says of a resource, as links have it: `obs: false` is no flag, media types are numbers."""
     attributes = {name: value for name, value in said.items() if name != "obs" or value != "false"}
-    if "ct" in attributes:
-        numbers = [one if one.isdigit() else content_format(one) for one in attributes["ct"].split()]
-        attributes["ct"] = " ".join(str(one) for one in numbers if one is not None)
+    formats = [one if one.isdigit() else content_format(one) for one in attributes.pop("ct", "").split()]
+    if numbers := [str(one) for one in formats if one is not None]:
+        attributes["ct"] = " ".join(numbers)
     return attributes
 
 

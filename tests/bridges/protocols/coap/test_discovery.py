@@ -76,6 +76,12 @@ def test_filters(arguments: tuple[bytes, ...], found: list[str]) -> None:
     assert links(*arguments) == ",".join(found)
 
 
+def test_formats_without_a_number_are_left_out() -> None:
+    resource = Resource("a", {"rt": "t", "ct": "image/x-unheard-of"})
+    assert answer([resource], []).data == b'</a>;rt="t"'
+    assert answer([resource], [b"ct"]).data == b""
+
+
 def test_two_routes_of_one_subject_are_one_link() -> None:
     offered = (Resource("a", {"rt": "one"}), Resource("b"), Resource("a", {"rt": "two"}))
     assert answer(offered, ()).data == b'</a>;rt="one",</b>'
