@@ -29,6 +29,10 @@ SIGNAL: Final = 7
 
 CSM: Final = code("7.01")
 
+AT_ONCE: Final = 64
+"""Messages that are read before others have their turn: as many as may wait for their answers, some milliseconds. One
+piece of a stream may hold a hundred thousand."""
+
 WEBSOCKET: Final = bytes(2)
 """How what comes by WebSocket begins: with the length of a short message. By TCP that would be an empty message, and
 the first is a CSM."""
@@ -83,18 +87,33 @@ class StreamSession(CoAPSession):
             if self._spool.startswith(WEBSOCKET):
                 self._framing = WebSocket()
             self._signalling.greet(self._framing)
-        while not self.closed and (at := self._framing.split(self._spool)) is not None:
-            if at.end > self._terms.max_message:
-                self._abort("too_large")  # RFC 8323 §5.3.1
-            elif at.end <= at.code:
-                self._abort("malformed_truncated")
-            elif at.end > len(self._spool):
-                break
-            else:
-                frame = bytes(self._spool[: at.end])
-                del self._spool[: at.end]
-                self._begun = now
-                self._take(frame, at, path)
+        self._read_frames(path)
+
+    def _read_frames(self, path: Path) -> None:
+        """The messages that are all here; where they are many, the others when `handle_timer` is called."""
+        self.paused = False
+        for _ in range(AT_ONCE):
+            if self.closed or not self._read_frame(path):
+                return
+        self.paused = True
+
+    def _read_frame(self, path: Path) -> bool:
+        """One message; False: the next is not all here."""
+        at = self._framing.split(self._spool)
+        if at is None:
+            return False
+        if at.end > self._terms.max_message:
+            self._abort("too_large")  # RFC 8323 §5.3.1
+        elif at.end <= at.code:
+            self._abort("malformed_truncated")
+        elif at.end > len(self._spool):
+            return False
+        else:
+            frame = bytes(self._spool[: at.end])
+            del self._spool[: at.end]
+            self._begun = self._now
+            self._take(frame, at, path)
+        return True
 
     def _take(self, frame: bytes, at: Frame, path: Path) -> None:
         kind = frame[at.code] >> 5
@@ -188,7 +207,7 @@ class StreamSession(CoAPSession):
 
     def next_timer(self) -> float:
         """The core's own, or the connection's."""
-        return 0.0 if self._delivered else min(super().next_timer(), self._patience())
+        return 0.0 if self._delivered or self.paused else min(super().next_timer(), self._patience())
 
     def _patience(self) -> float:
         """When to do something about a device that says nothing."""
@@ -204,6 +223,8 @@ class StreamSession(CoAPSession):
         for mid in delivered:
             super().receive(empty(Type.ACK, mid), self._path, now)
         super().handle_timer(now)
+        if self.paused:
+            self._read_frames(self._path)
         if self.closed or self._patience() > now:
             return
         if not self._signalling.greeted:

@@ -9,7 +9,7 @@ from tests.bridges.protocols.coap.bench import DONE
 from thinbridge import contract
 from thinbridge.adapters.coap import CoAPTCP, StreamSettings
 from thinbridge.adapters.coap.framing import TCP, WebSocket, datagram
-from thinbridge.adapters.coap.stream import StreamSession
+from thinbridge.adapters.coap.stream import AT_ONCE, StreamSession
 from thinbridge.protocols.base import Identity, Inbound, Outcome, Reply
 from thinbridge.protocols.coap.codec import Message, encode, uint
 from thinbridge.protocols.coap.codes import BAD_OPTION, CHANGED, GET, POST, SERVICE_UNAVAILABLE, Option, Type, code
@@ -158,6 +158,16 @@ def test_an_equal_request_is_a_new_one_however_many_came_between() -> None:
     session._mid = 0
     device.send(frame())
     assert len(device.messages) == 2
+
+
+def test_others_have_their_turn_between_messages_that_come_at_once() -> None:
+    device = Device()
+    assert device.send(frame() * 300) == []
+    assert len(device.messages) == AT_ONCE
+    [session] = device.owner.live
+    assert session.paused
+    assert [refusal.code for refusal in device.wait(0.1)] == [SERVICE_UNAVAILABLE] * (300 - AT_ONCE)
+    assert not session.paused
 
 
 def test_the_end_of_the_bridge_is_a_release() -> None:
