@@ -47,6 +47,7 @@ class FileContext(oscore.FilesystemSecurityContext):  # type: ignore[misc]  # ai
     """One that lives in a directory, which nobody else uses meanwhile."""
 
     lockfile: Any
+    sequence_number_persisted: int
 
     def _load(self) -> None:
         try:
@@ -54,6 +55,15 @@ class FileContext(oscore.FilesystemSecurityContext):  # type: ignore[misc]  # ai
         except BaseException:
             self.lockfile.release()
             self.lockfile = None  # or its end would write what it has not read
+            raise
+
+    def post_seqnoincrease(self) -> None:
+        """Write down that more numbers are in use; where that fails, they are not (RFC 8613 §7.2.1)."""
+        written = self.sequence_number_persisted
+        try:
+            super().post_seqnoincrease()
+        except BaseException:
+            self.sequence_number_persisted = written
             raise
 
 

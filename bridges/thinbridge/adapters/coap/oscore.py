@@ -255,7 +255,11 @@ class OscoreSession(CoAPSession):
         key = self._key, data, bytes(bound.request.partial_iv) if message.type == Type.ACK else b""
         sealed = self._core.sealed.get(key)
         if sealed is None:
-            sealed = _sealed(message, bound)
+            try:
+                sealed = _sealed(message, bound)
+            except (OSError, oscore.ContextUnavailable):  # a full disk; or all numbers are used
+                self._core.counters["oscore_unsealed"] += 1
+                return b""
             self._core.sealed.keep(key, sealed, len(data) + len(sealed))
             if message.get(Option.OBSERVE) is not None:
                 self._observed[message.token] = bound

@@ -8,7 +8,7 @@ import pytest
 from tests.bridges.adapters.coap.protected import DEVICE, DONE, EDHOC, Meter, Place, make_context, make_edhoc, shake
 
 from thinbridge.adapters.coap.keys import ESTABLISHED, HANDSHAKES
-from thinbridge.protocols.base import Identity
+from thinbridge.protocols.base import Identity, Outbound
 from thinbridge.protocols.coap.codec import compose, decode, empty
 from thinbridge.protocols.coap.codes import (
     BAD_OPTION,
@@ -74,6 +74,31 @@ def test_a_slow_answer_is_repeated_with_the_same_bytes_until_it_is_acknowledged(
     assert (seen.type, plain.payload) == (Type.CON, b"done")
     assert place.send(empty(Type.ACK, seen.mid)) == []
     assert place.wait(30) == []
+
+
+def test_nothing_is_sent_under_a_number_that_can_not_be_written_down(
+    place: Place, meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash it would be used again, and what was protected under it could be read (RFC 8613 §7.2.1)."""
+    granted = DONE._replace(attributes={"coapobserve": "true"}, is_event=True)
+    place.send(meter.ask(1, (Option.OBSERVE, b""), code=GET, payload=b""))
+    place.answer(granted)
+    session, inbound = place.messages[0]
+    [context] = [one for one in place.core.keys._files if one.recipient_id == b"\x01"]
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    context.sequence_number_persisted = context.sender_sequence_number
+    with monkeypatch.context() as disk:
+        disk.setattr(context, "_store", full)
+        place.owner.push(session, inbound.exchange, Outbound("text/plain", b"new"), list[object]().append, place.now)
+        place.wait(4)  # it is sent again
+        assert place.said() == []
+    assert place.core.counters["oscore_unsealed"] == 2
+    [data] = place.wait(8)
+    assert meter.read(data)[1].payload == b"new"
+    assert context.sender_sequence_number <= context.sequence_number_persisted
 
 
 def test_a_device_that_starts_anew_is_no_repeat(place: Place, meter: Meter) -> None:
