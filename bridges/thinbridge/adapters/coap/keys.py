@@ -23,6 +23,8 @@ ESTABLISHED: Final = 24
 """Contexts that EDHOC has made; the one that is silent for longest goes for a new one, and its device does EDHOC again.
 Lakers names a context by one byte, which leaves 48 of them."""
 
+LOG: Final = logging.getLogger("thinbridge")
+
 silent: Final = logging.getLogger("thinbridge.adapters.coap.oscore")
 silent.disabled = True  # aiocoap logs what devices send; what happens to messages is counted
 logging.getLogger("aiocoap.cryptography").disabled = True  # the same, decrypted
@@ -46,6 +48,7 @@ class Peer:
 class FileContext(oscore.FilesystemSecurityContext):  # type: ignore[misc]  # aiocoap has no types
     """One that lives in a directory, which nobody else uses meanwhile."""
 
+    basedir: str
     lockfile: Any
     sequence_number_persisted: int
 
@@ -56,6 +59,15 @@ class FileContext(oscore.FilesystemSecurityContext):  # type: ignore[misc]  # ai
             self.lockfile.release()
             self.lockfile = None  # or its end would write what it has not read
             raise
+
+    def end(self) -> None:
+        """Write down how far its numbers are used; where that fails, the next to open it knows that it doesn't know."""
+        try:
+            self._destroy()
+        except OSError as error:
+            LOG.error("the OSCORE context in %s can't be written down: %s", self.basedir, error.strerror)
+            self.lockfile.release()
+            self.lockfile = None
 
     def post_seqnoincrease(self) -> None:
         """Write down that more numbers are in use; where that fails, they are not (RFC 8613 §7.2.1)."""
@@ -99,7 +111,7 @@ class Keys:
     def close(self) -> None:
         """Write down what must not be used again, and let others have the directories."""
         while self._files:
-            self._files.pop()._destroy()
+            self._files.pop().end()
 
     def find(self, unprotected: Mapping[int, bytes]) -> Peer | None:
         """Who sends such a message, by what it says in the clear."""

@@ -63,6 +63,24 @@ def test_a_context_is_for_one_process_and_free_when_it_is_closed(tmp_path: File)
     assert "received" in json.loads((place / "meter-7" / "sequence.json").read_text())
 
 
+def test_a_context_that_can_not_be_written_down_at_the_end_keeps_no_other_from_it(
+    tmp_path: File, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, recipient in (("a", "01"), ("b", "02")):
+        make_context(tmp_path / name, "00", recipient)
+    keys = Keys(str(tmp_path), "")
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keys._files[1], "_store", full)
+    keys.close()
+    [line] = caplog.messages
+    assert line.startswith(f"the OSCORE context in {tmp_path / 'b'} can't be written down: No space left")
+    assert [(tmp_path / name / "sequence.json").exists() for name in "ab"] == [True, False]
+    Keys(str(tmp_path), "").close()  # nothing is locked
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
