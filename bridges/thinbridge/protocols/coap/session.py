@@ -138,8 +138,9 @@ class CoAPSession(Session):
             event = cloudevents.read(request, body) if request.carries and isinstance(body, bytes) else None
         except Refused as refused:
             reply = self._refuse(message, refused)
-            # When a copy of it comes there may be room, and its device was told 5.03; or another body may be open.
-            if isinstance(refused, TurnedAway) or message.get(Option.BLOCK1) is not None:
+            # When a copy of it comes there may be room, and its device was told 5.03; or another body may be open. A
+            # copy of a NON is ignored (§4.5).
+            if message.type == Type.NON or isinstance(refused, TurnedAway) or message.get(Option.BLOCK1) is not None:
                 self._memory.note(Entry(0, message, None, digest, now, 0.0), reply)
             return
         if isinstance(body, tuple):
@@ -241,8 +242,8 @@ class CoAPSession(Session):
         return request
 
     def _refuse(self, message: Message, refused: Refused) -> bytes:
-        """Answer at once; what was said. A request that can't be processed needs no memory for its repeats: each is
-        refused as the first one was."""
+        """Answer at once; what was said. A CON that can't be processed needs no memory for its repeats: each is refused
+        as the first one was."""
         self._counters[refused.counter] += 1
         if isinstance(refused, TurnedAway) and message.type == Type.NON:
             return b""

@@ -122,3 +122,13 @@ def test_that_a_request_heard_503_is_known_as_long_as_any_other() -> None:
     assert not bench.owner.live
     bench.send(ask(2))
     assert len(bench.messages) == 2
+
+
+def test_a_copy_of_a_non_that_was_refused_is_ignored() -> None:
+    bench = Bench()
+    refused = ask(1, code=8, type=Type.NON)
+    assert len(bench.send(refused)) == 1
+    assert bench.send(refused) == []
+    bench.wait(NON_LIFETIME)
+    assert len(bench.send(refused)) == 1
+    assert len(bench.send(ask(2, code=8))) == len(bench.send(ask(2, code=8))) == 1  # a CON is refused again
