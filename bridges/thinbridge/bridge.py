@@ -154,6 +154,7 @@ class Bridge:
         """Take other routes from the next message on; what is on its way keeps its own."""
         self.routes = routes
         self._terms.clear()
+        self.delivery.destinations = routes.destinations
 
     async def drain(self, seconds: float) -> bool:
         """Take nothing new, finish what was accepted; True if all of it was finished in time.

@@ -100,6 +100,12 @@ class Routes:
         self._routes = tuple(routes)
         self._default = default
 
+    @property
+    def destinations(self) -> frozenset[Destination]:
+        """All that events may go to, dead letters too."""
+        places = (place for route in (*self._routes, self._default) for place in (route.sink, route.dead_letter))
+        return frozenset(place for place in places if place is not None)
+
     def match(self, endpoint: str, inbound: Inbound) -> Route:
         """The route of a message from an endpoint; there always is one."""
         for route in self._routes:

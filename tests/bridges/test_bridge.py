@@ -382,6 +382,22 @@ def test_a_sink_that_fails_is_in_health_with_its_time() -> None:
 OPENED = Inbound(7, contract.SESSION_OPENED, None, {}, None, b"")
 
 
+def test_a_sink_that_no_route_has_any_more_is_not_in_health() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.report()
+            await w.replies()
+            [before] = w.bridge.state()["sinks"]
+            other = Destination(f"{w.sink.url}other")
+            w.bridge.reroute(Routes([], replace(w.bridge.routes._default, sink=other)))
+            assert w.bridge.state()["sinks"] == []
+            w.report(MESSAGE._replace(exchange=2))
+            await w.replies(2)
+            assert [sink["url"] for sink in w.bridge.state()["sinks"]] == [f"{before['url']}other"]
+
+    run(main)
+
+
 def test_a_session_s_beginning_is_nobody_s_business_unless_a_route_asks() -> None:
     async def main() -> None:
         async with world() as w:

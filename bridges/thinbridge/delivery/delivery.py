@@ -66,6 +66,8 @@ class Delivery:
         self._namespace = namespace
         self._observe = observe
         self._notice = notice
+        self.destinations: frozenset[Destination] | None = None
+        """Where events go from now on; None: wherever they went so far."""
         self._pools: dict[Destination, Pool | Forwarder] = {}
         self._cache = Cache(self.limits, self.counters)
         self._held = 0
@@ -88,8 +90,13 @@ class Delivery:
 
     @property
     def sinks(self) -> list[Sink]:
-        """Every destination so far, and how it fares: for `/health/ready`."""
-        return [pool.sink for pool in self._pools.values()]
+        """Every destination that something went to, and still does, and how it fares: for `/health/ready`."""
+        in_use = self.destinations
+        return [
+            pool.sink
+            for destination, pool in self._pools.items()
+            if in_use is None or destination in in_use or pool.sink.held_up
+        ]
 
     def deliver(self, event: Event, terms: Terms, deadline: float, done: Callable[[Answer], None]) -> Handle:
         """Start a delivery; it goes on whatever happens to the device.
