@@ -73,7 +73,7 @@ class Downlink:
             if connection.v5 and text.startswith("$share/"):
                 refuse_share(options)
         codes = [self._subscribe(text, Subscription.of(options, number)) for text, options in filters]
-        connection.send(subscribe.encode_suback(codec.SUBACK, packet_id, codes, connection.v5))
+        answer(connection, subscribe.encode_suback(codec.SUBACK, packet_id, codes, connection.v5))
 
     def _subscribe(self, text: str, subscription: Subscription) -> int:
         """The code of one filter (MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1)."""
@@ -96,7 +96,7 @@ class Downlink:
         """An UNSUBSCRIBE: one UNSUBACK (MQTT-3.10.4-4, MQTT-3.10.4-6), whatever there was (MQTT-3.10.4-5)."""
         packet_id, filters = subscribe.decode_unsubscribe(body, connection.v5)
         codes = [self._unsubscribe(text) for text in filters]  # MQTT-3.11.3-1, MQTT-3.11.3-2
-        connection.send(subscribe.encode_suback(codec.UNSUBACK, packet_id, codes, connection.v5))
+        answer(connection, subscribe.encode_suback(codec.UNSUBACK, packet_id, codes, connection.v5))
 
     def _unsubscribe(self, text: str) -> int:
         check_filter(text)
@@ -174,6 +174,16 @@ class Downlink:
         """A PUBACK, PUBREC or PUBCOMP."""
         packet_id, reason = codec.decode_ack(kind, body, connection.v5)
         self._outbox.acknowledged(kind, packet_id, reason, now)
+
+
+def answer(connection: Connection, packet: bytes) -> None:
+    """Send what must follow, and has a code for each filter (MQTT-3.8.4-1, MQTT-3.8.4-6, MQTT-3.10.4-4).
+
+    Raises:
+        DecodeError: the client asked for more at once than it takes the answer to (MQTT-3.1.2-24).
+    """
+    if not connection.send(packet):
+        raise DecodeError("answer_too_large", reasons.TOO_LARGE)
 
 
 def check_filter(text: str) -> None:

@@ -135,6 +135,19 @@ def test_filters_that_are_none(filters: tuple[str, ...], code: int, counter: str
         assert said(line) == bye(code, counter)
 
 
+def test_more_filters_than_the_device_takes_an_answer_to() -> None:  # MQTT-3.1.2-24, MQTT-3.8.4-1, MQTT-3.10.4-4
+    for packet in (
+        subscribe.encode_subscribe(1, [("a", 0)] * 30, True),
+        subscribe.encode_unsubscribe(1, ["a"] * 30, True),
+    ):
+        bench = Bench()
+        line = bench.connect(properties={properties.MAXIMUM_PACKET_SIZE: 30})
+        line.send(packet)
+        assert said(line) == bye(0x95, "answer_too_large")
+        assert line.closed
+        assert bench.protocol.counters == {"answer_too_large": 1}
+
+
 def test_filters_within_the_templates() -> None:
     bench = Bench(may_subscribe=("d/{deviceid}/#",))
     line = bench.connect("7")
