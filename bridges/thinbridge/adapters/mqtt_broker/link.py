@@ -214,10 +214,14 @@ class Link:
         return self._client.publish(message.topic, message.data, message.qos, message.retain, given).mid
 
     def pause(self) -> None:
-        """Stop reading."""
+        """Stop reading; a connection that is being made is made first, or the broker would take us for gone."""
         self._paused = True
-        if self._client.wire is not None:
+        if self._holds and self._client.wire is not None:
             self._client.wire.pause()
+
+    @property
+    def _holds(self) -> bool:
+        return self._paused and self.subscribed
 
     def resume(self) -> None:
         """Go on reading."""
@@ -263,8 +267,6 @@ class Link:
         wire = self._client.wire
         assert wire is not None
         wire.attach(self._loop, self._read)
-        if self._paused:
-            wire.pause()
         self._expect("CONNACK")
         self._tick()
         try:
@@ -340,7 +342,7 @@ class Link:
     def _read(self) -> None:
         """What the wire has, packet by packet; then what paho has kept for when there was room."""
         client, wire = self._client, self._client.wire
-        while wire is not None and wire.unread and (not self._paused or wire.ended) and client.socket() is wire:
+        while wire is not None and wire.unread and (not self._holds or wire.ended) and client.socket() is wire:
             client.loop_read()
         if client.want_write():
             client.loop_write()
@@ -421,6 +423,8 @@ class Link:
                 what = reasons.NAMES.get(granted[text], f"QoS {granted[text]} only")
                 LOG.error("the broker does not grant a subscription: %s", what, extra=self._fields(filter=text))
         self.refused = refused
+        if self._paused:
+            self.pause()
 
     def _on_disconnect(
         self, client: PahoClient, data: Any, flags: DisconnectFlags, reason: ReasonCode, given: Properties | None

@@ -296,6 +296,30 @@ def test_while_reading_pauses_the_broker_hears_of_it_and_no_answer_is_missed() -
     play(scene)
 
 
+def test_a_connection_is_made_again_while_reading_pauses() -> None:
+    async def sends(broker: Broker) -> None:
+        await broker.welcome()
+        broker.writer.write(publish(1))
+        await broker.writer.drain()
+
+    async def sends_on(broker: Broker) -> None:
+        await broker.welcome()
+        broker.writer.write(publish(2) + publish(3))
+        await broker.forever()
+
+    async def scene() -> None:
+        async with linked(sends, sends_on, keep_alive=1) as (link, owner, connections):
+            owner.stop_at = 1
+            await until(lambda: len(connections) >= 2 and link.subscribed)
+            assert owner.told == ["up", "down", "up"]
+            await asyncio.sleep(0.05)
+            assert len(owner.messages) == 1  # and it pauses again
+            link.resume()
+            await until(lambda: len(owner.messages) == 3)
+
+    play(scene)
+
+
 def test_a_broker_that_does_not_read_is_waited_for() -> None:
     async def slow(broker: Broker) -> None:
         await broker.welcome()
