@@ -5,6 +5,8 @@ Over 400 lines because it mirrors one module.
 
 import asyncio
 import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -302,8 +304,21 @@ class Turns:
         self.chunked = chunked
         self.begun = 0
         self.go_on = asyncio.Event()
+        self._open = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Its URL; no connection outlives it."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        finally:
+            server.close()
+            self.go_on.set()
+            await settled(lambda: not self._open)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
         try:
             while True:
                 await reader.readuntil(b"\r\n\r\n")
@@ -320,7 +335,10 @@ class Turns:
                 await self.go_on.wait()
                 writer.write(half + (b"0\r\n\r\n" if self.chunked else b""))
         except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+            pass
+        finally:
+            writer.transport.abort()
+            self._open -= 1
 
 
 def in_turns(loop: str, turns: Turns, limits: DeliveryLimits, count: int, expected: list[int]) -> Delivery:
@@ -328,25 +346,24 @@ def in_turns(loop: str, turns: Turns, limits: DeliveryLimits, count: int, expect
     out: list[Delivery] = []
 
     async def scene() -> None:
-        server = await asyncio.start_server(turns.serve, "127.0.0.1", 0)
-        delivery = Delivery(limits, rng=lambda: 0.0)
-        out.append(delivery)
-        event = Event({**EVENT.attributes}, b"")
-        terms = Terms(Destination(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), retries=0)
-        tasks = [asyncio.create_task(deliver(delivery, event, terms)) for _ in range(count)]
-        await settled(lambda: turns.begun == count and len(delivery.room.waiting) == count - 1)
-        assert delivery.room.octets <= limits.held_answers
-        (pool,) = delivery._pools.values()
-        assert isinstance(pool, Pool)
-        assert sum(one._transport.is_reading() for one in pool._connections) == 1
-        turns.go_on.set()
-        results = await asyncio.gather(*tasks)
-        assert sorted(len(result.body) for result in results) == expected
-        assert (delivery.room.octets, len(delivery.room.waiting)) == (0, 0)
-        assert delivery.counters["answers_waited"] == count - 1
-        assert not any(connection._body for connection in pool._connections)
-        await delivery.close()
-        server.close()
+        async with turns.running() as url:
+            delivery = Delivery(limits, rng=lambda: 0.0)
+            out.append(delivery)
+            event = Event({**EVENT.attributes}, b"")
+            terms = Terms(Destination(url), retries=0)
+            tasks = [asyncio.create_task(deliver(delivery, event, terms)) for _ in range(count)]
+            await settled(lambda: turns.begun == count and len(delivery.room.waiting) == count - 1)
+            assert delivery.room.octets <= limits.held_answers
+            (pool,) = delivery._pools.values()
+            assert isinstance(pool, Pool)
+            assert sum(one._transport.is_reading() for one in pool._connections) == 1
+            turns.go_on.set()
+            results = await asyncio.gather(*tasks)
+            assert sorted(len(result.body) for result in results) == expected
+            assert (delivery.room.octets, len(delivery.room.waiting)) == (0, 0)
+            assert delivery.counters["answers_waited"] == count - 1
+            assert not any(connection._body for connection in pool._connections)
+            await delivery.close()
 
     run(loop, scene)
     return out[0]
@@ -365,20 +382,19 @@ def test_waiting_for_a_turn_takes_nothing_from_the_time_to_read(loop: str, chunk
     turns = Turns(1024 * KIB, chunked=chunked)
 
     async def scene() -> None:
-        server = await asyncio.start_server(turns.serve, "127.0.0.1", 0)
-        delivery = Delivery(limits, rng=lambda: 0.0)
-        terms = Terms(Destination(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), retries=0)
-        first, second = [asyncio.create_task(deliver(delivery, EVENT, terms)) for _ in range(2)]
-        await settled(lambda: len(delivery.room.waiting) == 1)
-        delivery.limits = replace(limits, read=30.0)  # a busy machine may need more than 1 s for what is to succeed
-        done, _ = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
-        turns.go_on.set()
-        verdicts = {task.result().verdict for task in done}, (await first).verdict, (await second).verdict
-        assert verdicts[0] == {Verdict.UNKNOWN}
-        assert sorted(one.value for one in verdicts[1:]) == ["accepted", "unknown"]
-        assert delivery.counters["timeout"] == 1
-        await delivery.close()
-        server.close()
+        async with turns.running() as url:
+            delivery = Delivery(limits, rng=lambda: 0.0)
+            terms = Terms(Destination(url), retries=0)
+            first, second = [asyncio.create_task(deliver(delivery, EVENT, terms)) for _ in range(2)]
+            await settled(lambda: len(delivery.room.waiting) == 1)
+            delivery.limits = replace(limits, read=30.0)  # a busy machine may need more than 1 s for what is to succeed
+            done, _ = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+            turns.go_on.set()
+            verdicts = {task.result().verdict for task in done}, (await first).verdict, (await second).verdict
+            assert verdicts[0] == {Verdict.UNKNOWN}
+            assert sorted(one.value for one in verdicts[1:]) == ["accepted", "unknown"]
+            assert delivery.counters["timeout"] == 1
+            await delivery.close()
 
     run(loop, scene)
 
@@ -388,15 +404,14 @@ def test_a_sink_that_is_gone_while_its_answer_waits(loop: str) -> None:
     turns = Turns(1024 * KIB)
 
     async def scene() -> None:
-        server = await asyncio.start_server(turns.serve, "127.0.0.1", 0)
-        delivery = Delivery(limits, rng=lambda: 0.0)
-        terms = Terms(Destination(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), retries=0)
-        tasks = [asyncio.create_task(deliver(delivery, EVENT, terms, 20)) for _ in range(3)]
-        await settled(lambda: len(delivery.room.waiting) == 2)
-        await delivery.close()
-        assert {(await task).verdict for task in tasks} == {Verdict.CANCELLED}
-        assert (delivery.room.octets, len(delivery.room.waiting)) == (0, 0)
-        server.close()
+        async with turns.running() as url:
+            delivery = Delivery(limits, rng=lambda: 0.0)
+            terms = Terms(Destination(url), retries=0)
+            tasks = [asyncio.create_task(deliver(delivery, EVENT, terms, 20)) for _ in range(3)]
+            await settled(lambda: len(delivery.room.waiting) == 2)
+            await delivery.close()
+            assert {(await task).verdict for task in tasks} == {Verdict.CANCELLED}
+            assert (delivery.room.octets, len(delivery.room.waiting)) == (0, 0)
 
     run(loop, scene)
 
