@@ -234,7 +234,10 @@ class Connection(asyncio.Protocol):
 
 def _length(headers: Headers) -> int | None:
     """Content-Length, which the parser has checked."""
-    return next((int(value) for name, value in headers if name == b"content-length"), None)
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return None
 
 
 def _ends_with_connection(headers: Headers) -> bool:
