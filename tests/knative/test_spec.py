@@ -120,6 +120,11 @@ def test_a_host_name_may_be_listened_to() -> None:
     )
 
 
+def test_a_broker_is_called_wherever_it_is() -> None:
+    made = plan(listen=[{"url": "coap:5683"}, {"url": "mqtt+broker://127.0.0.1:8090/?subscribe=up"}])
+    assert [listener.protocol.name for listener in made.listeners] == ["coap"]
+
+
 @pytest.mark.parametrize("name", ["a", "iot-2", "a" * LONGEST_NAME])
 def test_a_name_that_fits(name: str) -> None:
     assert plan(name).name == name
