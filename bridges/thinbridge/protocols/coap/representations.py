@@ -279,12 +279,11 @@ def _part(content_range: str, data: bytes) -> Part | None:
     return Part(data, start, total)
 
 
-def check(request: Request, payload: bytes) -> None:
-    """Whether a function can be asked for the later block that a request is about.
+def check(block: Block, method: int, payload: bytes) -> None:
+    """Whether a function can be asked for the block that a request is about, if it is a later one.
 
     Raises:
         Refused: with 4.08: it can't without the body that the first request had (RFC 7959 §2.9.2).
     """
-    block = request.block2
-    if block is not None and block.num and request.method != GET and not (request.method == FETCH and payload):
+    if block.num and method != GET and not (method == FETCH and payload):
         raise Refused((REQUEST_ENTITY_INCOMPLETE, (), b"ask for the first block again"), "transfer_lost")

@@ -411,7 +411,9 @@ class CoAPSession(Session):
             when = due
         if self._observations and (due := self._observations.next_timer()) < when:
             when = due
-        return min(when, self.transfers.due()) if self.transfers else when
+        if self.transfers.used and (due := self.transfers.due()) < when:
+            when = due
+        return when
 
     def handle_timer(self, now: float) -> None:
         """Acknowledge, retransmit, forget; a session without memory is over."""

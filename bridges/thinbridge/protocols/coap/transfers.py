@@ -25,17 +25,15 @@ class Transfers:
         protocol: has the settings, and what all peers share.
     """
 
-    __slots__ = ("_downloads", "_max_payload", "_protocol", "_szx", "_uploads")
+    __slots__ = ("_downloads", "_max_payload", "_protocol", "_szx", "_uploads", "used")
 
     def __init__(self, protocol: "CoAP") -> None:
         self._protocol = protocol
         self._uploads: Uploads | None = None
         self._downloads: Downloads | None = None
-        self.limit(protocol.settings.max_payload)
-
-    def __bool__(self) -> bool:
+        self.used = False
         """Whether there ever was one."""
-        return self._uploads is not None or self._downloads is not None
+        self.limit(protocol.settings.max_payload)
 
     def limit(self, max_payload: int) -> None:
         """Put no more into a message from now on, and ask for no longer blocks."""
@@ -63,10 +61,11 @@ class Transfers:
         """
         block = request.block1
         if block is None:
-            check(request, message.payload)
+            if request.block2 is not None:
+                check(request.block2, request.method, message.payload)
             return message.payload
         if self._uploads is None:
-            settings = self._protocol.settings
+            settings, self.used = self._protocol.settings, True
             self._uploads = Uploads(
                 self._protocol.room, settings.uploads, settings.max_upload, self._szx, settings.transfer_idle
             )
@@ -93,7 +92,7 @@ class Transfers:
 
     def _downloading(self) -> Downloads:
         if self._downloads is None:
-            protocol = self._protocol
+            protocol, self.used = self._protocol, True
             count, idle = protocol.settings.downloads, protocol.settings.transfer_idle
             self._downloads = Downloads(protocol.representations, count, self._szx, idle, protocol.counters)
         return self._downloads

@@ -82,14 +82,14 @@ def asked(*options: OptionValue, code: int = GET) -> Message:
 def test_one_that_is_told_how_much_goes_into_a_message(octets: int) -> None:
     """A device on a stream says so itself (RFC 8323 §5.3.1)."""
     transfers = Transfers(Bench().core)
-    assert not transfers
+    assert not transfers.used
     assert (transfers.due(), transfers.later(asked(), 0.0)) == (float("inf"), None)
     transfers.limit(octets)
     request = read(asked(), "peer")
     whole: Response = CONTENT, [], bytes(octets)
     assert transfers.fitted(request, whole, 0.0) == whole
     _, options, payload = transfers.fitted(request, (CONTENT, [], bytes(octets + 1)), 0.0)
-    assert transfers
+    assert transfers.used
     assert len(payload) == min(octets, 1024)
     assert [number for number, _ in options] == [Option.ETAG, Option.BLOCK2, Option.SIZE2]
     assert transfers.hints(2000) == [(Option.BLOCK1, b"\6" if octets >= 1024 else b"")]
