@@ -101,7 +101,7 @@ class Event:
     @property
     def size(self) -> int:
         """Bytes that it holds, about: its data, its own attributes, and what Python takes for any event."""
-        return OVERHEAD + len(self.data) + sum(map(len, self.own.values()))
+        return OVERHEAD + len(self.data) + len("".join(self.own.values()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Event) and (self.attributes, self.data) == (other.attributes, other.data)

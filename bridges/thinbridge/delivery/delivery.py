@@ -114,9 +114,8 @@ class Delivery:
             event = Event(event.attributes | self._overrides, event.data)
         pool = self._pools.get(terms.sink) or self._pool(terms.sink)
         handle = Handle(self, pool, event, terms, deadline, self._over, done)
-        limits = self.limits
         handle.since, handle.size = now, event.size
-        size = handle.size
+        limits, size = self._limits, handle.size
         if (
             self._closed
             or self.in_flight >= limits.deliveries

@@ -258,6 +258,8 @@ def _event(headers: Headers, body: bytes) -> Event | None:
     Raises:
         DecodeError: it can't be read: compressed though we asked for none, or no event though it claims one.
     """
-    if body and any(name == b"content-encoding" and value.lower() != b"identity" for name, value in headers):
-        raise DecodeError("compressed answer")
+    if body:
+        for name, value in headers:
+            if name == b"content-encoding" and value.lower() != b"identity":
+                raise DecodeError("compressed answer")
     return decode(headers, body)

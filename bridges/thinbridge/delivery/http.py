@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
         """Nobody has used it since the pool's last sweep; the pool's own note."""
         self._reused = False
         self._claimed = False  # it has, or waits for, room for its answer
+        self._body = bytearray()
 
     def request(self, data: bytes, client: Client) -> None:
         """Send a request. The connection must be free."""
@@ -79,7 +80,6 @@ class Connection(asyncio.Protocol):
         self._limits = self._owner.limits
         self._fields: Headers = []
         self._headers: Headers | None = None  # None until they are complete
-        self._body = bytearray()
         self._size = self._received = 0
         self._length: int | None = None  # until it is known
         self._bound = self._limits.head
