@@ -158,12 +158,12 @@ def _with_defaults(reply: Reply, route: Route) -> Reply:
 
 def _to_reply(answer: Answer, mode: Mode) -> Reply:
     outcome = _OUTCOMES[answer.verdict]
-    if outcome is Outcome.ACCEPTED and (answer.verdict is Verdict.DEAD_LETTERED or mode is Mode.EVENT):
-        return Reply(outcome, answer.status)
-    if outcome is Outcome.ACCEPTED and answer.status == 202:
-        # Accepted, not answered: a 202 is never a reply (Knative data plane contract).
-        return Reply(Outcome.PENDING if mode is Mode.LATER else outcome, 202)
-    if outcome is not Outcome.ACCEPTED and outcome is not Outcome.REFUSED:
+    if outcome is Outcome.ACCEPTED:
+        if mode is Mode.EVENT or answer.verdict is Verdict.DEAD_LETTERED:
+            return Reply(outcome, answer.status)
+        if answer.status == 202:  # accepted, not answered: a 202 is never a reply (Knative data plane contract)
+            return Reply(Outcome.PENDING if mode is Mode.LATER else outcome, 202)
+    elif outcome is not Outcome.REFUSED:
         return Reply(outcome, answer.status, retry_after=answer.retry_after)
     attributes, content_type = _http_attributes(answer.headers)
     if answer.event is None:
