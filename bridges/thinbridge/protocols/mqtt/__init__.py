@@ -1,8 +1,8 @@
 """MQTT 3.1.1 and 5, terminated by the bridge: devices connect to it as to a broker; there is none.
 
 A PUBLISH becomes an event; its PUBACK or PUBREC waits until the sink has accepted it. A device hears what functions
-answer and what is pushed to it, and nothing from other devices. Found through the registry; driven by
-`thinbridge.shells.stream`.
+answer and what is pushed to it, and nothing from other devices. Nothing that the standards don't have is asked of a
+client (3.1.1: MQTT-7.0.0-2). Found through the registry; driven by `thinbridge.shells.stream`.
 
     wire, properties                   bytes ↔ values
     codec, subscribe, connect          bytes ↔ packets, both versions
@@ -206,14 +206,15 @@ class MQTT(Protocol):
                 raise DecodeError("will_not_allowed", reasons.NOT_AUTHORIZED)
         found = self.sessions.get(connect.client_id)
         if found is None:
-            return Entry(MQTTSession(self, connect, decision, path), present=False)
+            return Entry(MQTTSession(self, connect, decision, path), present=False)  # 3.1.1: MQTT-3.2.2-3
         if found.identity != (decision.identity or path.identity):
             raise DecodeError("takeover_refused", reasons.CLIENT_ID_INVALID)
         if found.connected and not self._flaps.takeover(connect.client_id, now):
             raise DecodeError("takeover_flapping", reasons.CONNECTION_RATE)
         if found.resumable and not connect.clean:
             return Entry(found, present=True)  # MQTT-3.2.2-3; 3.1.1: MQTT-3.2.2-2
-        found.replaced(now)  # MQTT-3.1.2-4, MQTT-3.1.4-4, MQTT-3.2.2-2; 3.1.1: MQTT-3.1.2-6, MQTT-3.2.2-1
+        # MQTT-3.1.2-4, MQTT-3.1.4-4, MQTT-3.2.2-2; 3.1.1: MQTT-3.1.2-6, MQTT-3.1.4-3, MQTT-3.2.2-1
+        found.replaced(now)
         return Entry(MQTTSession(self, connect, decision, path), present=False, ended=found)
 
     def allowed(self, device: str, client_id: str) -> Allowed:
@@ -237,7 +238,7 @@ class MQTT(Protocol):
         if not topics.is_ours(subject):
             return ()
         sent = message.publication(subject, outbound.content_type, outbound.data, outbound.attributes, now)
-        if sent.retain:
+        if sent.retain:  # MQTT-3.3.1-8; 3.1.1: MQTT-3.3.1-12
             self.retain(sent, now)
         return (session for session in self.listeners.of(subject) if session.hear(sent, now))
 

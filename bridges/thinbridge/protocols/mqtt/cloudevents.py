@@ -67,7 +67,7 @@ def read(publish: Publish) -> Message:
         read_structured(message)
     elif users and cloudevents.REQUIRED.issubset(name for name, _ in users):
         users = _read_binary(message, users)
-    if users:  # unaltered, in their order: MQTT-3.3.2-17, MQTT-3.3.2-18
+    if users:  # unaltered, in their order: MQTT-3.3.2-17, MQTT-3.3.2-18; a will's: MQTT-3.1.3-10
         message.attributes = {**message.attributes, "mqttuserprops": json.dumps(users, separators=(",", ":"))}
     return message
 

@@ -104,7 +104,7 @@ def encode_ack(kind: int, packet_id: int, reason: int, v5: bool, text: str = "")
 
     Args:
         kind: the packet's type.
-        packet_id: of the PUBLISH (MQTT-2.2.1-5).
+        packet_id: of the PUBLISH (MQTT-2.2.1-5; 3.1.1: MQTT-2.3.1-6).
         reason: its Reason Code.
         v5: MQTT 5, else 3.1.1.
         text: its Reason String; empty: none.
@@ -140,7 +140,7 @@ def decode_disconnect(body: bytes, v5: bool) -> tuple[int, Properties]:
 
 
 def encode_disconnect(reason: int, v5: bool, text: str = "") -> bytes:
-    """A DISCONNECT; only MQTT 5 names a reason, and leaves 0x00 out (§3.14.2.1).
+    """A DISCONNECT; only MQTT 5 names a reason, and leaves 0x00 out (§3.14.2.1). No Session Expiry (MQTT-3.14.2-2).
 
     Args:
         reason: its Reason Code.

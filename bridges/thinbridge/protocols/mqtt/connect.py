@@ -89,25 +89,27 @@ def decode_connect(first: int, body: bytes) -> Connect:
         values, pos = properties.decode(body, pos, properties.CONNECT)
     client_id, pos = wire.text(body, pos)  # MQTT-3.1.3-3, MQTT-3.1.3-4
     will: Will | None = None
-    if flags & _WILL:
+    if flags & _WILL:  # MQTT-3.1.2-9
         will, pos = _decode_will(flags, body, pos, v5)
     username: str | None = None
     password: bytes | None = None
-    if flags & _USERNAME:
+    if flags & _USERNAME:  # MQTT-3.1.2-16, MQTT-3.1.2-17; 3.1.1: MQTT-3.1.2-18, MQTT-3.1.2-19
         username, pos = wire.text(body, pos)  # MQTT-3.1.3-12; 3.1.1: MQTT-3.1.3-11
-    if flags & _PASSWORD:
+    if flags & _PASSWORD:  # MQTT-3.1.2-18, MQTT-3.1.2-19; 3.1.1: MQTT-3.1.2-20, MQTT-3.1.2-21
         password, pos = wire.binary(body, pos)
     if pos != len(body):
-        raise wire.malformed()  # something that no flag announced: MQTT-3.1.2-18; 3.1.1: MQTT-3.1.2-20
+        raise wire.malformed()  # something that no flag announced
     return Connect(client_id, level, flags & _CLEAN != 0, keep_alive, username, password, will, values)
 
 
 def _flags_valid(flags: int, v5: bool) -> bool:
-    """MQTT-3.1.2-3 and -11 to -15; a password without a name is for MQTT 5 only (3.1.1 MQTT-3.1.2-22)."""
-    if flags & 1 or flags & 0x18 == 0x18:
+    """Whether the Connect Flags go together."""
+    if flags & 1 or flags & 0x18 == 0x18:  # MQTT-3.1.2-3; Will QoS 3: MQTT-3.1.2-12; 3.1.1: MQTT-3.1.2-14
         return False
+    # no QoS and Retain without a will: MQTT-3.1.2-11, MQTT-3.1.2-13; 3.1.1: MQTT-3.1.2-11, MQTT-3.1.2-13, MQTT-3.1.2-15
     if not flags & _WILL and flags & (0x18 | _WILL_RETAIN):
         return False
+    # a password without a name is for MQTT 5 only: MQTT-3.1.2-22 of 3.1.1
     return v5 or not flags & _PASSWORD or flags & _USERNAME != 0
 
 
@@ -142,7 +144,14 @@ def encode_connect(connect: Connect) -> bytes:
 
 
 def encode_connack(reason: int, present: bool, v5: bool, values: Properties = properties.NONE) -> bytes:
-    """A CONNACK, all its other flags 0 (MQTT-3.2.2-1); empty where 3.1.1 has no return code for the reason."""
+    """A CONNACK, all its other flags 0 (MQTT-3.2.2-1); empty where 3.1.1 has no return code for the reason.
+
+    Args:
+        reason: one that a CONNACK may say (MQTT-3.2.2-8).
+        present: Session Present.
+        v5: MQTT 5, else 3.1.1.
+        values: its properties.
+    """
     if v5:
         return wire.packet(codec.CONNACK << 4, bytes((present, reason)) + properties.encode(values))
     code = reasons.CONNACK_311.get(reason)

@@ -72,6 +72,7 @@ class Downlink:
             check_filter(text)
             if connection.v5 and text.startswith("$share/"):
                 refuse_share(options)
+        # as if each had come alone: MQTT-3.8.4-5; 3.1.1: MQTT-3.8.4-4, MQTT-3.8.4-5
         codes = [self._subscribe(text, Subscription.of(options, number)) for text, options in filters]
         answer(connection, subscribe.encode_suback(codec.SUBACK, packet_id, codes, connection.v5))
 
@@ -87,8 +88,8 @@ class Downlink:
             self._protocol.counters["subscriptions_full"] += 1
             return reasons.QUOTA
         self._subscriptions.add(text, subscription)
-        handling = subscription.retain_handling
-        if handling == ALWAYS or (handling == IF_NEW and new):  # MQTT-3.3.1-9 to -11; 3.1.1: MQTT-3.3.1-6
+        handling = subscription.retain_handling  # MQTT-3.3.1-9, MQTT-3.3.1-10, MQTT-3.3.1-11; 3.1.1: MQTT-3.3.1-6
+        if handling == ALWAYS or (handling == IF_NEW and new):  # again too: MQTT-3.8.4-4; 3.1.1: MQTT-3.8.4-3
             self._asked[text] = subscription
         return subscription.qos  # whichever was asked for: MQTT-3.2.2-10
 
@@ -100,7 +101,7 @@ class Downlink:
 
     def _unsubscribe(self, text: str) -> int:
         check_filter(text)
-        self._asked.pop(text, None)
+        self._asked.pop(text, None)  # what the outbox has, it finishes: MQTT-3.10.4-3
         return reasons.SUCCESS if self._subscriptions.remove(text) else reasons.NO_SUBSCRIPTION
 
     def catch_up(self, now: float) -> None:
@@ -143,7 +144,7 @@ class Downlink:
         """
         if not topics.is_ours(publication.topic):
             return self._unheard()
-        if publication.retain and not self._protocol.retain(publication, now):
+        if publication.retain and not self._protocol.retain(publication, now):  # MQTT-3.3.1-8; 3.1.1: MQTT-3.3.1-12
             return PushResult.BUSY
         match = self._subscriptions.match(publication.topic)  # MQTT-3.3.2-3
         if match is not None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from thinbridge.protocols.mqtt import MQTT
 
 MAX_NAME = 256
-"""Characters of a client identifier or user name: they become `deviceid`, a header of every event."""
+"""Characters of a client identifier or user name: they become `deviceid`, a header of every event. More than the 23
+that every server takes (MQTT-3.1.3-5)."""
 
 
 class Greeting(Session):
@@ -58,7 +59,7 @@ class Greeting(Session):
                 self._v5 = packets.begins_v5(data)
                 raise self._framer.error
         except DecodeError as error:
-            self._refuse(error)
+            self._refuse(error)  # MQTT-3.1.4-1, MQTT-3.1.4-2
 
     def _keep(self, data: bytes) -> None:
         if len(self._rest) + len(data) > self._protocol.settings.max_packet:
@@ -95,8 +96,9 @@ class Greeting(Session):
         if self._protocol.draining:
             raise DecodeError("draining", reasons.SERVER_UNAVAILABLE)
         if not connect.client_id and not (connect.clean or connect.v5):
-            raise DecodeError("client_id_invalid", reasons.CLIENT_ID_INVALID)  # 3.1.1 MQTT-3.1.3-8
+            raise DecodeError("client_id_invalid", reasons.CLIENT_ID_INVALID)  # 3.1.1: MQTT-3.1.3-7, MQTT-3.1.3-8
         if len(connect.client_id) > MAX_NAME or not topics.is_clean(connect.client_id):
+            # MQTT-3.1.3-8; 3.1.1: MQTT-3.1.3-9
             raise DecodeError("client_id_invalid", reasons.CLIENT_ID_INVALID)
         if len(connect.username or "") > MAX_NAME or not topics.is_clean(connect.username or ""):
             raise DecodeError("username_invalid", reasons.BAD_CREDENTIALS)
@@ -137,7 +139,8 @@ class Greeting(Session):
     def _say(self, reason: int, text: str) -> None:
         """CONNACK with the reason, where the client can read one, and never a DISCONNECT (MQTT-3.14.0-1).
 
-        Then the connection closes (MQTT-3.2.2-7, MQTT-4.13.2-1), and nothing more is read (MQTT-3.1.4-6).
+        Then the connection closes (MQTT-3.2.2-7, MQTT-4.13.2-1; 3.1.1: MQTT-3.2.2-5, without a code MQTT-3.2.2-6), and
+        nothing more is read (MQTT-3.1.4-6; 3.1.1: MQTT-3.1.4-5).
         """
         if self._v5 is not None:
             values = {properties.REASON_STRING: text}

@@ -2,7 +2,8 @@
 
 One per MQTT Session; it outlives connections, since a device sends again what was not acknowledged (MQTT-4.4.0-1). A
 packet identifier is *used* from its PUBLISH until its PUBACK or PUBREC is sent (MQTT-4.3.2-5; 3.1.1: MQTT-4.3.2-2); one
-use is one `Inbound`. At QoS 2 it is *received* from then on until PUBREL frees it, and heard no second time meanwhile.
+use is one `Inbound`. At QoS 2 it is *received* from then on until PUBREL frees it, and heard no second time meanwhile
+(MQTT-4.3.3-10; 3.1.1: MQTT-4.3.3-2).
 """
 
 from collections import deque
@@ -71,7 +72,8 @@ class Window:
         A device that resends sets DUP (MQTT-3.3.1-1); at QoS 2 the identifier alone has to be enough (MQTT-4.3.3-10).
 
         Raises:
-            DecodeError: the identifier is in use on this connection, and this is another message (MQTT-2.2.1-3).
+            DecodeError: the identifier is in use on this connection, and this is another message (MQTT-2.2.1-3; 3.1.1:
+                MQTT-2.3.1-2).
         """
         use = self._uses.get(publish.packet_id)
         if use is None:
@@ -101,7 +103,8 @@ class Window:
         return None
 
     def acknowledge(self, connection: Connection) -> bool:
-        """Send the PUBACKs and PUBRECs that are due, in the order in which the messages came (MQTT-4.6.0-2, -3).
+        """Send the PUBACKs and PUBRECs that are due, in the order in which the messages came (MQTT-4.6.0-2,
+        MQTT-4.6.0-3).
 
         Returns:
             Whether messages wait for room, and there is some now: `admit` them.

@@ -133,8 +133,9 @@ def copy(publication: Publication, match: Match, *, retained: bool = False, push
     return Message(
         publication.topic,
         publication.data,
-        min(match.qos, publication.qos),  # MQTT-3.8.4-8
-        retained or (publication.retain and match.retain_as_published),  # MQTT-3.3.1-12, MQTT-3.3.1-13
+        min(match.qos, publication.qos),  # MQTT-3.8.4-8; 3.1.1: MQTT-3.8.4-6
+        # MQTT-3.3.1-12, MQTT-3.3.1-13; 3.1.1: MQTT-3.3.1-9
+        retained or (publication.retain and match.retain_as_published),
         properties=values,
         push=push,
         expires=publication.expires,

@@ -21,7 +21,7 @@ _COUNTERS: Final = {
 
 
 class Outbox:
-    """The messages to one device.
+    """The messages to one device: the sender's part of QoS 0, 1 and 2 (3.1.1: MQTT-4.3.2-1, MQTT-4.3.3-1).
 
     Args:
         limit: how many may wait.
@@ -41,7 +41,7 @@ class Outbox:
         self._counters, self._events = counters, events
         self._queue: deque[Message] = deque()  # in order, whatever the topic: MQTT-4.6.0-5, MQTT-4.6.0-6
         self._published: dict[int, Message] = {}  # no PUBACK or PUBREC yet
-        self._released: dict[int, Message] = {}  # QoS 2: PUBREL was sent, no PUBCOMP yet
+        self._released: dict[int, Message] = {}  # QoS 2: PUBREL was sent, no PUBCOMP yet (MQTT-4.3.3-5)
         self._octets = 0
         self._last_id = 0
         self._connection: Connection | None = None
@@ -96,7 +96,7 @@ class Outbox:
             return
         message.size = size
         self._octets += size
-        self._queue.append(message)
+        self._queue.append(message)  # connected or not: MQTT-3.1.2-5 of 3.1.1
         if self._connection is None:
             self._report(message, PushResult.QUEUED)
         else:
@@ -110,22 +110,25 @@ class Outbox:
         if self._connection is None:
             self._report(message, PushResult.BUSY)  # a QoS 0 message does not wait for its device (§4.3.1)
         else:
-            sent = self._connection.publish(message, now)
+            sent = self._connection.publish(message, now)  # once, so with DUP 0: MQTT-4.3.1-1
             self._report(message, PushResult.DELIVERED if sent else PushResult.TOO_LARGE)
 
     def pump(self, now: float) -> None:
-        """Send what the device's window takes now (MQTT-3.3.4-9, MQTT-4.9.0-2)."""
+        """Send what the device's window takes now (MQTT-3.3.4-9, MQTT-4.9.0-2).
+
+        Only what is in this queue waits for that (MQTT-3.3.4-10, MQTT-4.9.0-3).
+        """
         connection = self._connection
         if connection is None:
             return
-        window = min(connection.receive_maximum, self._window)
+        window = min(connection.receive_maximum, self._window)  # MQTT-4.9.0-1
         while self._queue and len(self._published) + len(self._released) < window:
             message = self._queue.popleft()
             if self._expired(message, now):
                 continue
             if not message.packet_id:
                 message.packet_id = self._next_id()
-            if connection.publish(message, now):
+            if connection.publish(message, now):  # the first time with DUP 0: MQTT-4.3.2-2, MQTT-4.3.3-2
                 self._published[message.packet_id] = message
             else:
                 self._done(message, PushResult.TOO_LARGE)  # as if it were sent: MQTT-3.1.2-25
@@ -194,7 +197,10 @@ class Outbox:
     # --- bookkeeping ----------------------------------------------------------------------------------------------
 
     def _next_id(self) -> int:
-        """An identifier that nothing unacknowledged has (MQTT-2.2.1-4; 3.1.1: MQTT-2.3.1-4); resends come first."""
+        """An identifier that nothing unacknowledged has; resends come first.
+
+        MQTT-2.2.1-4, MQTT-4.3.2-1, MQTT-4.3.3-1; 3.1.1: MQTT-2.3.1-4.
+        """
         while True:
             self._last_id = self._last_id % 0xFFFF + 1
             if self._last_id not in self._published and self._last_id not in self._released:

@@ -153,7 +153,7 @@ def _add(values: list[Any], value: Any) -> None:
 def encode(values: Properties) -> bytes:
     """The properties with their length in front; the inverse of `decode`."""
     if not values:
-        return b"\0"
+        return b"\0"  # MQTT-2.2.2-1
     body = b"".join(_encoded(identifier, value) for identifier, value in values.items())
     return wire.encode_varint(len(body)) + body
 

@@ -26,7 +26,10 @@ class Retained:
         return len(self._values)
 
     def keep(self, publication: Publication, now: float) -> bool:
-        """Keep it in place of the topic's older value, which one without data takes away (MQTT-3.3.1-6, MQTT-3.3.1-7).
+        """Keep it in place of the topic's older value (MQTT-3.3.1-5), whatever its QoS (3.1.1: MQTT-3.3.1-7).
+
+        One without data takes it away, and is not kept (MQTT-3.3.1-6, MQTT-3.3.1-7; 3.1.1: MQTT-3.3.1-10,
+        MQTT-3.3.1-11).
 
         Returns:
             False: there is no room for it, and the older value stays.

@@ -106,7 +106,9 @@ class MQTTSession(Session):
         self._will, self._will_due, self._expires = will, None, None
         self._settle()
         self._events.append(presence.opened(self._uplink.exchanges.number(), connect, present))
-        if connection.send(grants.connack(granted, present, assigned, self.device)):  # the first packet: MQTT-3.2.0-1
+        if connection.send(
+            grants.connack(granted, present, assigned, self.device)
+        ):  # first, and once: MQTT-3.2.0-1, MQTT-3.2.0-2
             self._downlink.attach(connection, now)
         else:
             self._fail(None, "connack_too_large", now)  # MQTT-3.1.2-24 leaves nothing to say
@@ -131,7 +133,7 @@ class MQTTSession(Session):
         self._uplink.detach()
         self.paused = False
         will = self._will
-        if will is not None and not (will.delay and self._expiry):
+        if will is not None and not (will.delay and self._expiry):  # none without one: MQTT-3.1.2-12 of 3.1.1
             self._report_will()
         if resumed:
             return
@@ -303,7 +305,7 @@ class MQTTSession(Session):
             self._expiry = float(min(expiry, self._protocol.settings.session_expiry))
         if reason == reasons.SUCCESS:
             self._will = None  # MQTT-3.14.4-3
-        self._hang_up(None)
+        self._hang_up(None)  # whatever follows is not read: MQTT-3.14.4-2 of 3.1.1
         self._lose("disconnect" if reason == reasons.SUCCESS else f"disconnect_0x{reason:02x}", now)
 
     # --- answers and pushes --------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def _head(body: bytes, v5: bool, allowed: frozenset[int]) -> tuple[int, Properti
         raise wire.malformed()  # MQTT-2.2.1-3; 3.1.1: MQTT-2.3.1-1
     values, pos = properties.decode(body, 2, allowed) if v5 else (NONE, 2)
     if pos >= len(body):
-        raise wire.protocol_error()  # at least one filter: MQTT-3.8.3-2 (3.1.1: -3), MQTT-3.10.3-2
+        raise wire.protocol_error()  # at least one filter: MQTT-3.8.3-2, MQTT-3.10.3-2; 3.1.1: MQTT-3.8.3-3
     return packet_id, values, pos
 
 

@@ -26,7 +26,10 @@ def is_name(topic: str) -> bool:
 
 
 def is_filter(text: str) -> bool:
-    """A topic filter: a wildcard stands for a whole level, `#` only for the last (MQTT-4.7.1-1, MQTT-4.7.1-2)."""
+    """A topic filter: a wildcard stands for a whole level, `#` only for the last.
+
+    MQTT-4.7.1-1, MQTT-4.7.1-2; 3.1.1: MQTT-4.7.1-2, MQTT-4.7.1-3.
+    """
     if not text:
         return False
     *levels, last = text.split("/")
@@ -53,7 +56,7 @@ def is_ours(topic: str) -> bool:
 
 
 def matches(levels: Levels, topic: str) -> bool:
-    """Whether a filter, split at `/`, takes a topic name."""
+    """Whether a filter, split at `/`, takes a topic name; wildcards are supported (3.1.1: MQTT-3.8.3-2)."""
     if topic.startswith("$") and levels[0] in ("+", "#"):
         return False  # MQTT-4.7.2-1
     names = topic.split("/")
@@ -62,6 +65,7 @@ def matches(levels: Levels, topic: str) -> bool:
             return False
     elif len(names) != len(levels):
         return False
+    # character by character: MQTT-4.7.3-4
     return all(level in ("#", "+", name) for level, name in zip(levels, names, strict=False))
 
 

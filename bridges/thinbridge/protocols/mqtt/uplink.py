@@ -189,7 +189,7 @@ class Uplink:
         """What its acknowledgement says, or that it gets none: MQTT has no other way to say so than to hang up."""
         outcome = reply.outcome
         if outcome in (Outcome.ACCEPTED, Outcome.PENDING):
-            exchange.reason = reasons.SUCCESS
+            exchange.reason = reasons.SUCCESS  # the sink owns it: MQTT-4.3.2-4, MQTT-4.3.3-8
         elif outcome is Outcome.REFUSED:
             exchange.reason, exchange.text = reasons.refused(reply.status), reasons.diagnosis(reply)
         else:

@@ -45,5 +45,6 @@ def read(connect: Connect) -> Will | None:
     will = connect.will
     if will is None:
         return None
+    # its RETAIN goes along: MQTT-3.1.2-14, MQTT-3.1.2-15; 3.1.1: MQTT-3.1.2-16, MQTT-3.1.2-17
     message = cloudevents.read(Publish(will.topic, will.data, will.qos, will.retain, False, 0, will.properties))
     return Will(will.topic, message, will.qos, float(will.properties.get(properties.WILL_DELAY, 0)))

@@ -78,9 +78,12 @@ def text(body: bytes, pos: int) -> tuple[str, int]:
 
 
 def utf8(raw: bytes) -> str:
-    """Strict UTF-8 without NUL (MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-4.7.3-2); surrogates are no UTF-8."""
+    """Strict UTF-8 without NUL (MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-4.7.3-2; 3.1.1: MQTT-1.5.3-1, MQTT-1.5.3-2).
+
+    Surrogates are no UTF-8.
+    """
     try:
-        string = raw.decode()
+        string = raw.decode()  # a byte order mark stays: MQTT-1.5.4-3; 3.1.1: MQTT-1.5.3-3
     except UnicodeDecodeError:
         raise malformed() from None
     if "\0" in string:
@@ -89,7 +92,7 @@ def utf8(raw: bytes) -> str:
 
 
 def encode_binary(data: bytes) -> bytes:
-    """At most 65,535 bytes."""
+    """At most 65,535 bytes (MQTT-4.7.3-3)."""
     return len(data).to_bytes(2) + data
 
 
@@ -160,7 +163,7 @@ class Framer:
                 self.padded = self.padded or not data[start - 1]
             end = start + remaining
             if end - pos > self.limit:
-                self.error = DecodeError("packet_too_large", reasons.TOO_LARGE)
+                self.error = DecodeError("packet_too_large", reasons.TOO_LARGE)  # MQTT-3.2.2-15
                 return packets
             if end > size:
                 self._need = end - pos
