@@ -23,6 +23,41 @@ from thinbridge.protocols.mqtt.codec import Publish
 from thinbridge.protocols.mqtt.connect import V5, V311, Connect
 from thinbridge.testing.owner import Owner, seeded
 
+CONNACK = frozenset((
+    *(0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C),
+    *(0x90, 0x95, 0x97, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F),
+))  # fmt: skip
+"""What a CONNACK may say (MQTT-3.2.2-8)."""
+PUBACK = frozenset((0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99))
+"""What a PUBACK or a PUBREC may say (MQTT-3.4.2-1, MQTT-3.5.2-1)."""
+PUBREL = frozenset((0x00, 0x92))
+"""What a PUBREL or a PUBCOMP may say (MQTT-3.6.2-1, MQTT-3.7.2-1)."""
+SUBACK = frozenset((0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2))
+"""What a SUBACK may say (MQTT-3.9.3-2)."""
+UNSUBACK = frozenset((0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91))
+"""What an UNSUBACK may say (MQTT-3.11.3-2)."""
+DISCONNECT = frozenset((
+    *(0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F),
+    *(0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2),
+))  # fmt: skip
+"""What a server's DISCONNECT may say (MQTT-3.14.2-1)."""
+
+_MAY_SAY = {
+    **{codec.CONNACK: CONNACK, codec.SUBACK: SUBACK, codec.UNSUBACK: UNSUBACK, codec.DISCONNECT: DISCONNECT},
+    **{codec.PUBACK: PUBACK, codec.PUBREC: PUBACK, codec.PUBREL: PUBREL, codec.PUBCOMP: PUBREL},
+}
+_MAY_SAY_311 = {codec.CONNACK: frozenset(range(6)), codec.SUBACK: frozenset((0, 1, 2, 0x80))}
+"""The same of 3.1.1 (its MQTT-3.9.3-2); no other packet says anything."""
+
+
+def codes(kind: int, body: bytes, v5: bool) -> bytes:
+    """The reason or return codes of a server's packet."""
+    if kind in (codec.SUBACK, codec.UNSUBACK):
+        return subscribe.decode_suback(body, v5)[1]
+    at = {codec.CONNACK: 1, codec.DISCONNECT: 0}.get(kind, 2)
+    return body[at : at + 1] if kind in _MAY_SAY else b""
+
+
 OK = Reply(Outcome.ACCEPTED, 200)
 LATER = Reply(Outcome.PENDING, 202)
 LOST = Reply(Outcome.UNKNOWN)
@@ -36,6 +71,19 @@ class Line:
         self.closed = False
         self.v5 = True
         self._received = bytearray()
+        self._hears_v5 = True  # as its CONNACK was
+
+    def hear(self, data: bytes) -> None:
+        """The bridge sends whole packets, and no code that they may not have."""
+        framer = wire.Framer(wire.MAX_REMAINING)
+        for first, body in framer.feed(data):
+            kind = first >> 4
+            if kind == codec.CONNACK:
+                self._hears_v5 = len(body) > 2
+            may = (_MAY_SAY if self._hears_v5 else _MAY_SAY_311).get(kind, frozenset())
+            assert may.issuperset(codes(kind, body, self._hears_v5)), f"a packet of type {kind} that may not say that"
+        assert not framer.partial
+        self._received += data
 
     def send(self, *packets: bytes) -> None:
         """The device sends, in one piece."""
@@ -105,7 +153,7 @@ class Bench:
         if data is None:
             line.closed = True
         else:
-            line._received += data
+            line.hear(data)
 
     def line(self, identity: Identity | None = None, peer: Address | None = None) -> Line:
         """A new connection that has said nothing."""

@@ -35,6 +35,17 @@ def test_connect_round_trip(hello: Connect) -> None:
     assert connect.decode_connect(first, body) == hello
 
 
+@pytest.mark.parametrize(
+    ("level", "values"),
+    [(V311, ""), (V5, "00")],  # no properties, of the CONNECT and of the will
+)
+def test_the_fields_of_a_connect_have_an_order(level: int, values: str) -> None:  # MQTT-3.1.3-1
+    payload = f"{values} 0001 63 {values} 0001 77 0001 78 0001 75 0001 70"
+    body = b"\0\4MQTT" + bytes((level, 0xCE)) + bytes.fromhex("003c" + payload)
+    hello = Connect("c", level, True, 60, "u", b"p", Will("w", b"x", 1))
+    assert connect.decode_connect(0x10, body) == hello
+
+
 def test_connect_with_properties() -> None:
     will = Will("w", b"", properties={properties.WILL_DELAY: 5})
     hello = Connect("a", password=b"p", will=will, properties={properties.RECEIVE_MAXIMUM: 3})

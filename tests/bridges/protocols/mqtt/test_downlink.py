@@ -31,6 +31,8 @@ def test_a_push_is_delivered_at_the_devices_puback(version: int) -> None:
     [published] = line.published()
     assert (published.topic, published.qos, published.data) == ("cmd/7", 1, b"on")
     assert bench.pushed == []
+    bench.wait(1000.0)
+    assert line.published() == []  # on this connection it is never sent again: MQTT-4.4.0-1
     line.send(codec.encode_ack(codec.PUBACK, published.packet_id, 0, line.v5))
     line.send(codec.encode_ack(codec.PUBACK, published.packet_id, 0, line.v5))
     assert bench.pushed == [PushResult.DELIVERED]
@@ -78,17 +80,19 @@ def test_a_push_of_qos_0_that_is_longer_than_all_that_may_wait() -> None:
     assert bench.protocol.counters == {"outbound_too_large": 2}
 
 
-def test_a_push_to_a_device_that_is_away() -> None:
+@VERSIONS
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_push_to_a_device_that_is_away(version: int, qos: int) -> None:  # 3.1.1: MQTT-3.1.2-5
     bench = Bench()
-    line = bench.persistent()
-    line.subscribe(("a", 1))
+    line = bench.persistent(version=version)
+    line.subscribe(("a", 2))
     line.cut()
-    bench.push(event("a", b"1"))
+    bench.push(event("a", b"1", mqttqos=str(qos)))
     assert bench.pushed == [PushResult.QUEUED]
-    again = bench.persistent(quiet=False)
+    again = bench.persistent(version=version, quiet=False)
     packets = again.packets()
-    assert connect.decode_connack(packets[0][1], True)[:2] == (0, True)
-    assert [first >> 4 for first, _ in packets] == [codec.CONNACK, codec.PUBLISH]
+    assert connect.decode_connack(packets[0][1], again.v5)[:2] == (0, True)
+    assert [first for first, _ in packets] == [0x20, 0x30 | qos << 1]
     assert bench.pushed == [PushResult.QUEUED]
 
 
@@ -157,16 +161,27 @@ def test_filters_within_the_templates() -> None:
     assert bench.pushed == [PushResult.REFUSED]
 
 
-def test_what_was_sent_is_finished_after_unsubscribe() -> None:  # MQTT-3.10.4-2, MQTT-3.10.4-3
+@VERSIONS
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_was_sent_is_finished_after_unsubscribe(version: int, qos: int) -> None:  # MQTT-3.10.4-2, MQTT-3.10.4-3
     bench = Bench()
-    line = bench.connect()
-    line.subscribe(("a", 1))
-    bench.push(event("a", b"1"))
+    line = bench.persistent(version=version)
+    line.subscribe(("a", 2))
+    bench.push(event("a", b"1", mqttqos=str(qos)))
     line.raw()
-    line.send(subscribe.encode_unsubscribe(7, ["a"], True))
+    line.send(subscribe.encode_unsubscribe(7, ["a"], line.v5))
     bench.push(event("a", b"2"))
-    line.send(codec.encode_ack(codec.PUBACK, 1, 0, True))
-    assert bench.pushed == [PushResult.REFUSED, PushResult.DELIVERED]
+    line.cut()
+    again = bench.persistent(version=version, quiet=False)
+    assert [one.data for one in again.published()] == [b"1"]
+    if qos == 2:
+        again.send(codec.encode_ack(codec.PUBREC, 1, 0, line.v5))
+        assert said(again) == "62020001"
+    bench.push(event("a", b"3"))
+    again.send(codec.encode_ack(codec.PUBACK if qos == 1 else codec.PUBCOMP, 1, 0, line.v5))
+    assert said(again) == ""
+    assert bench.pushed == [PushResult.REFUSED, PushResult.QUEUED, PushResult.REFUSED]
+    assert not bench.session()._downlink._outbox
 
 
 # --- Retained values -----------------------------------------------------------------------------------------------
@@ -186,10 +201,12 @@ def ask(line: Line, text: str, options: int, number: int = 0) -> None:
 
 def test_what_is_retained_reaches_those_who_subscribe_later() -> None:  # MQTT-3.3.1-9
     bench = Bench()
-    bench.connect("a")
+    ended = bench.connect("a")
     bench.push(event("t/1", b"1", mqttretain="true"), client_id="a")
     bench.push(event("t/2", b"2", mqttretain="true", mqttqos="0"), client_id="a")
     assert bench.pushed == [PushResult.QUEUED] * 2
+    ended.cut()  # its Session ends, what is retained stays: MQTT-3.1.2-7 of 3.1.1
+    assert not bench.protocol.sessions
     line = bench.connect("b")
     ask(line, "t/+", 2, 7)
     assert values(line) == [("t/1", b"1", 1, True, [7]), ("t/2", b"2", 0, True, [7])]
@@ -211,7 +228,7 @@ def test_filters_that_are_asked_for_at_once_may_overlap() -> None:  # MQTT-3.3.4
 
 
 @pytest.mark.parametrize(("options", "first", "second"), [(0x00, 1, 1), (0x10, 1, 0), (0x20, 0, 0)])
-def test_retain_handling(options: int, first: int, second: int) -> None:  # MQTT-3.3.1-9 to -11
+def test_retain_handling(options: int, first: int, second: int) -> None:  # MQTT-3.3.1-9, MQTT-3.3.1-10, MQTT-3.3.1-11
     bench = Bench()
     line = bench.connect()
     bench.push(event("t", b"1", mqttretain="true"))
@@ -313,8 +330,11 @@ def test_what_is_published_may_be_retained() -> None:
     line = bench.connect()
     ask(line, "t", 0)
     assert values(line) == [("t", b"1", 0, True, [])]
-    line.cut()
-    assert bench.owner.publish("t", event(None, b"2"), bench.now) == 0
+    bench.push(event("t", b"2"))  # neither kept, nor in the place of what was: MQTT-3.3.1-8; 3.1.1: MQTT-3.3.1-12
+    assert bench.owner.publish("t", event(None, b""), bench.now) == 1
+    assert values(line) == [("t", b"2", 0, False, []), ("t", b"", 0, False, [])]
+    ask(line, "t", 0)
+    assert values(line) == [("t", b"1", 0, True, [])]
 
 
 def test_a_device_that_takes_no_more_is_answered_all_the_same() -> None:  # MQTT-3.3.4-10, MQTT-4.9.0-3

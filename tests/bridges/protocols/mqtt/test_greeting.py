@@ -97,6 +97,7 @@ def test_what_does_not_wait_is_bounded() -> None:
         (hello(properties={properties.AUTH_METHOD: "x"}), "auth_method", 0x8C),
         (hello(properties={properties.AUTH_DATA: b"x"}), "protocol_error", 0x82),
         (hello(will=Will("w" * 1025, b"")), "will_topic_refused", 0x90),
+        (hello(version=V311, will=Will("w\0", b"")), "malformed", b""),  # no UTF-8 string: MQTT-3.1.3-10 of 3.1.1
         (b"\x11" + hello()[1:], "malformed", b""),
         (b"\x10\x90\0" + hello()[2:], "malformed", 0x81),  # MQTT-1.5.5-1
         (
@@ -254,12 +255,14 @@ def test_a_connect_of_the_largest_size_passes() -> None:
         assert line.closed is not passes
 
 
-def test_a_clean_start_ends_the_session_that_was_there() -> None:  # MQTT-3.1.2-4, MQTT-3.1.4-3
+@pytest.mark.parametrize(("version", "word"), [(V311, ""), (V5, bye(0x8E, "taken_over"))])
+def test_a_clean_start_ends_the_session_that_was_there(version: int, word: str) -> None:  # MQTT-3.1.2-4, MQTT-3.1.4-3
     bench = Bench()
-    old = bench.persistent()
+    old = bench.persistent(version=version)
     session = bench.session()
-    new = bench.connect()
-    assert old.raw().hex() == bye(0x8E, "taken_over")
+    new = bench.connect(version=version, quiet=False)
+    assert new.packets()[0][1][:2] == b"\0\0"  # Session Present 0: MQTT-3.2.2-2; 3.1.1: MQTT-3.2.2-1
+    assert old.raw().hex() == word
     assert old.closed
     assert session.closed
     assert session not in bench.owner.live

@@ -61,7 +61,7 @@ class Rig:
         return found
 
 
-def test_delivered_at_the_devices_puback() -> None:  # MQTT-4.3.2-1 to -3
+def test_delivered_at_the_devices_puback() -> None:  # MQTT-4.3.2-1, MQTT-4.3.2-2, MQTT-4.3.2-3
     rig = Rig().connect()
     rig.add(push=1)
     [sent] = rig.published()
@@ -73,7 +73,7 @@ def test_delivered_at_the_devices_puback() -> None:  # MQTT-4.3.2-1 to -3
     assert rig.counters == {"ack_unknown": 1}
 
 
-def test_qos2_in_four_steps() -> None:  # MQTT-4.3.3-1 to -5
+def test_qos2_in_four_steps() -> None:  # MQTT-4.3.3-2, MQTT-4.3.3-4, MQTT-4.3.3-5
     rig = Rig().connect()
     rig.add(qos=2, push=1)
     [sent] = rig.published()
@@ -87,6 +87,19 @@ def test_qos2_in_four_steps() -> None:  # MQTT-4.3.3-1 to -5
     assert not rig.box
     rig.ack(1, PUBCOMP)
     assert rig.counters == {"ack_unknown": 1}
+
+
+def test_pubrels_keep_the_order_of_the_pubrecs() -> None:  # MQTT-4.6.0-4
+    rig = Rig(window=3).connect()
+    for _ in range(3):
+        rig.add(qos=2)
+    rig.sent()
+    for packet_id in (2, 3, 1):
+        rig.ack(packet_id, PUBREC)
+    pubrels = [(0x62, b"\0\2"), (0x62, b"\0\3"), (0x62, b"\0\1")]
+    assert rig.sent() == pubrels
+    rig.box.detach()
+    assert rig.connect().sent() == pubrels
 
 
 def test_a_pubrec_that_nobody_waits_for() -> None:
@@ -250,9 +263,10 @@ def test_identifiers_in_flight_are_not_given_twice() -> None:  # MQTT-2.2.1-4; 3
     assert [sent.packet_id for sent in rig.published()] == [3]
 
 
-def test_what_has_expired_is_not_sent() -> None:  # MQTT-3.3.2-5, MQTT-4.3.3-7
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_has_expired_is_not_sent(qos: int) -> None:  # MQTT-3.3.2-5, MQTT-4.3.3-7
     rig = Rig().connect(1)
-    rig.add(expires=10.0)
+    rig.add(qos=qos, expires=10.0)
     rig.add(expires=10.0, push=2)
     rig.add(expires=30.0)
     assert rig.published()[0].properties == {properties.MESSAGE_EXPIRY: 10}
@@ -260,7 +274,10 @@ def test_what_has_expired_is_not_sent() -> None:  # MQTT-3.3.2-5, MQTT-4.3.3-7
     rig.now = 20.0
     [again] = rig.connect(1).published()
     assert again.properties == {properties.MESSAGE_EXPIRY: 0}  # it was sent before, so it is sent again
-    rig.ack(again.packet_id)
+    if qos == 2:
+        rig.ack(again.packet_id, PUBREC)
+        assert rig.sent() == [(0x62, b"\0\1")]
+    rig.ack(again.packet_id, PUBACK if qos == 1 else PUBCOMP)
     [last] = rig.published()
     assert last.properties == {properties.MESSAGE_EXPIRY: 10}  # what is left: MQTT-3.3.2-6
     assert rig.results() == [(2, PushResult.QUEUED)]

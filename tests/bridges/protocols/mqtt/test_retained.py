@@ -4,17 +4,17 @@ from thinbridge.protocols.mqtt.message import Publication
 from thinbridge.protocols.mqtt.retained import Retained
 
 
-def value(topic: str = "a", data: bytes = b"x", expires: float | None = None) -> Publication:
-    return Publication(topic, data, 1, retain=True, expires=expires)
+def value(topic: str = "a", data: bytes = b"x", expires: float | None = None, qos: int = 1) -> Publication:
+    return Publication(topic, data, qos, retain=True, expires=expires)
 
 
-def test_the_last_value_is_kept() -> None:  # MQTT-3.3.1-5
+def test_the_last_value_is_kept() -> None:  # MQTT-3.3.1-5; 3.1.1: MQTT-3.3.1-7
     store = Retained(10, 10_000)
     assert store.keep(value(data=b"1"), 0.0)
-    assert store.keep(value(data=b"2"), 0.0)
+    assert store.keep(value(data=b"2", qos=0), 0.0)
     found = store.get("a", 0.0)
     assert found is not None
-    assert found.data == b"2"
+    assert (found.data, found.qos) == (b"2", 0)
     assert len(store) == 1
     assert store._octets == found.size
     assert store.get("b", 0.0) is None

@@ -26,8 +26,9 @@ def refused(status: int) -> Reply:
 # --- Connections -----------------------------------------------------------------------------------------------------
 
 
-def test_ping() -> None:
-    line = Bench().connect()
+@VERSIONS
+def test_ping(version: int) -> None:  # MQTT-3.12.4-1
+    line = Bench().connect(version=version)
     line.send(codec.PING)
     assert line.raw() == codec.PONG
 
@@ -114,13 +115,14 @@ def test_an_ipv6_peer_is_written_as_urls_have_it() -> None:
     assert greeting.peer == bench.session().peer == "[2001:db8::7]:40000"
 
 
-def test_takeover_keeps_the_session() -> None:  # MQTT-3.1.4-3
+@pytest.mark.parametrize(("version", "word"), [(V311, ""), (V5, bye(0x8E, "taken_over"))])
+def test_takeover_keeps_the_session(version: int, word: str) -> None:  # MQTT-3.1.4-3; 3.1.1: MQTT-3.1.4-2
     bench = Bench()
-    old = bench.persistent()
+    old = bench.persistent(version=version)
     session = bench.session()
     old.publish()
-    new = bench.persistent()
-    assert said(old) == bye(0x8E, "taken_over")
+    new = bench.persistent(version=version)
+    assert said(old) == word
     assert old.closed
     old.send(codec.PING)
     session.receive(codec.PING, old.path, bench.now)
@@ -155,7 +157,7 @@ def test_disconnect_may_change_the_expiry() -> None:
     line.send(bytes.fromhex("e007 00 05 11 00000000"))
     assert not bench.protocol.sessions
     line = bench.connect()
-    line.send(bytes.fromhex("e007 00 05 11 0000000a"))  # MQTT-3.14.2-2
+    line.send(bytes.fromhex("e007 00 05 11 0000000a"))  # MQTT 5 §3.14.2.2.2: it was 0
     assert said(line) == bye(0x82, "protocol_error")
 
 
@@ -214,17 +216,35 @@ def test_a_will() -> None:
 
 
 @pytest.mark.parametrize(
-    ("goodbye", "published"),
-    [(codec.encode_disconnect(0, True), False), (codec.encode_disconnect(4, True), True), (b"\xf0\0", True)],
+    ("version", "goodbye", "published"),
+    [
+        *((V311, b"\xe0\0", False), (V311, b"\xf0\0", True), (V311, b"", True)),
+        *(
+            (V5, b"\xe0\0", False),
+            (V5, b"\xe0\1\0", False),
+            (V5, b"\xe0\1\4", True),
+            (V5, b"\xf0\0", True),
+            (V5, b"", True),
+        ),
+    ],
 )
 @pytest.mark.parametrize("persistent", [False, True])
-def test_when_a_will_is_published(goodbye: bytes, published: bool, persistent: bool) -> None:  # MQTT-3.1.2-8, -10
+@pytest.mark.parametrize("will", [Will("w", b"bye"), None])
+def test_when_a_will_is_published(
+    version: int, goodbye: bytes, published: bool, persistent: bool, will: Will | None
+) -> None:  # MQTT-3.1.2-8, MQTT-3.1.2-10, MQTT-3.14.4-3; 3.1.1: MQTT-3.1.2-12
     bench = Bench()
-    line = (bench.persistent if persistent else bench.connect)(will=Will("w", b"bye"))
-    line.send(goodbye)
-    assert bool(wills(bench)) is published
+    open_ = bench.persistent if persistent else bench.connect
+    line = open_(version=version, will=will)
+    if goodbye:
+        line.send(goodbye)
+    else:
+        line.cut()
+    expected = [b"bye"] if published and will else []
+    assert wills(bench) == expected
     bench.wait(10_000.0)
-    assert len(wills(bench)) == published
+    bench.persistent(version=version).cut()  # whose CONNECT has none
+    assert wills(bench) == expected
 
 
 def test_a_will_may_be_delayed() -> None:  # MQTT 5 §3.1.3.2.2

@@ -28,8 +28,11 @@ def test_subscriptions() -> None:
     assert one.match("a/b") == Match(0, True, (7,))
     assert one.match("a/c") == Match(0, True)
     assert one.match("c") is None
-    assert one.remove("a/b")
+    assert not one.remove("a/#")  # MQTT-3.10.4-1: it takes both, and is neither
+    assert not one.remove("A/b")
     assert one.remove("a/+")
+    assert one.match("a/b") == Match(0, False, (7,))
+    assert one.remove("a/b")
     assert not one.remove("a/+")
     assert len(one) == 0
 

@@ -255,7 +255,7 @@ def test_a_packet_id_that_is_in_use() -> None:
     assert bench.protocol.counters == {"packet_id_in_use": 1}
 
 
-def test_receive_maximum() -> None:  # MQTT-3.3.4-7 and -9
+def test_receive_maximum() -> None:  # MQTT-3.3.4-7
     bench = Bench(window=2)
     line = bench.connect()
     for packet_id in (1, 2, 3):
@@ -463,6 +463,7 @@ def ask(bench: Bench, line: Line, qos: int = 1, packet_id: int = 1) -> None:
     line.publish(
         "ask",
         qos=qos,
+        dup=qos > 0,  # which says nothing of the answer: MQTT-3.3.1-3
         packet_id=packet_id,
         values={properties.RESPONSE_TOPIC: "r", properties.CORRELATION_DATA: b"c"},
     )
@@ -534,13 +535,13 @@ def test_nothing_is_published(answer: Reply, counter: str | None) -> None:
     assert bench.protocol.counters == ({counter: 1} if counter else {})
 
 
-def test_the_retain_flag_only_where_it_was_asked_for() -> None:  # MQTT 5 §3.3.1.3
-    for options, retain in ((1, False), (0x09, True)):
-        bench = Bench()
-        line = bench.connect()
-        line.subscribe(("r", options))
-        bench.push(event("r", mqttretain="true"))
-        assert line.published()[0].retain is retain
+@pytest.mark.parametrize(("version", "options", "retain"), [(V311, 1, False), (V5, 1, False), (V5, 0x09, True)])
+def test_the_retain_flag_only_where_it_was_asked_for(version: int, options: int, retain: bool) -> None:
+    bench = Bench()
+    line = bench.connect(version=version)
+    line.subscribe(("r", options))
+    bench.push(event("r", mqttretain="true"))
+    assert line.published()[0].retain is retain  # MQTT-3.3.1-12, MQTT-3.3.1-13; 3.1.1: MQTT-3.3.1-9
 
 
 def test_an_answer_that_comes_later() -> None:
@@ -632,6 +633,17 @@ def test_the_pubrec_waits_for_the_sink(version: int) -> None:  # MQTT-4.3.3-8, M
     assert bench.messages[0].repeat_key != bench.messages[1].repeat_key
 
 
+def test_a_message_that_matters_no_more_is_acknowledged_all_the_same() -> None:  # MQTT-4.3.3-13
+    bench = Bench()
+    line = bench.connect()
+    line.publish(qos=2, values={properties.MESSAGE_EXPIRY: 1})
+    bench.wait(10.0)
+    bench.answer()
+    assert said(line) == "50020001"
+    bench.wait(10.0)
+    assert release(line) == "70020001"
+
+
 @VERSIONS
 def test_what_was_received_is_heard_no_second_time(version: int) -> None:  # MQTT-4.3.3-10
     bench = Bench()
@@ -712,6 +724,18 @@ def test_topics_that_are_refused(topic: str, code: int, counter: str) -> None:
     assert not old.closed
     old.publish(topic)  # a PUBACK would lose it: MQTT-3.3.5-2
     assert (said(old), old.closed) == ("", True)
+
+
+def test_all_aliases_that_the_connack_announces_may_be_used() -> None:  # MQTT-3.3.2-12
+    for limit in (16, 3):
+        line = Bench(topic_aliases=limit).connect(quiet=False)
+        announced = connect.decode_connack(line.packets()[0][1], True)[2][properties.TOPIC_ALIAS_MAXIMUM]
+        assert announced == limit
+        for alias in range(1, limit + 1):
+            line.publish(f"t{alias}", qos=0, packet_id=0, values={properties.TOPIC_ALIAS: alias})
+        for alias in range(1, limit + 1):
+            line.publish("", qos=0, packet_id=0, values={properties.TOPIC_ALIAS: alias})
+        assert [one.subject for one in line.bench.messages] == [f"t{alias}" for alias in range(1, limit + 1)] * 2
 
 
 def test_aliases_end_with_their_connection() -> None:  # MQTT-3.3.2-7

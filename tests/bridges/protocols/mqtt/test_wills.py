@@ -21,10 +21,11 @@ def test_none() -> None:
 
 
 @pytest.mark.parametrize("version", [5, V311])
-def test_retain_is_the_functions_business(version: int) -> None:  # MQTT-3.1.2-14, -15; 3.1.1: MQTT-3.1.2-16, -17
+def test_retain_is_the_functions_business(version: int) -> None:
     for retain, attributes in ((False, {"mqttqos": "2"}), (True, {"mqttqos": "2", "mqttretain": "true"})):
         inbound = read(Will("w", b"bye", 2, retain), version).inbound(7)
         assert (inbound.exchange, inbound.type, inbound.subject) == (7, contract.MQTT_WILL, "w")
+        # MQTT-3.1.2-14, MQTT-3.1.2-15; 3.1.1: MQTT-3.1.2-16, MQTT-3.1.2-17
         assert inbound.attributes == attributes
         assert inbound.at_least_once
 
