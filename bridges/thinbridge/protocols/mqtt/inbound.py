@@ -163,6 +163,7 @@ class Window:
         self._received_here.clear()
         for exchange in self._uses.values():
             exchange.here = False
-        while len(self._uses) > self.limit:
-            forgotten.append(self._uses.pop(next(iter(self._uses))))
-        return forgotten
+        excess = max(0, len(self._uses) - self.limit)
+        # the oldest, but QoS 1 first: what has no PUBREC yet must be known again (MQTT-4.3.3-10; 3.1.1: MQTT-4.3.3-2)
+        oldest = sorted(self._uses.values(), key=lambda use: use.qos)[:excess]
+        return forgotten + [self._uses.pop(exchange.packet_id) for exchange in oldest]

@@ -159,6 +159,18 @@ def test_the_past_is_bounded() -> None:
     assert [exchange.packet_id for exchange in window.disconnect()] == [1, 2]
 
 
+def test_what_is_forgotten_of_the_past_is_qos1_before_qos2() -> None:  # MQTT-4.3.3-10; 3.1.1: MQTT-4.3.3-2
+    window = Window(1)
+    accepted = one(2, digest=5, qos=2)
+    window.add(accepted, inbound(1))
+    window.disconnect()
+    accepted.reason = 0  # while nobody listened
+    for exchange, message in ((one(1), inbound(2)), (accepted, None)):  # its PUBREC waits for a PUBACK
+        window.add(exchange, message)
+    assert [exchange.packet_id for exchange in window.disconnect()] == [1]
+    assert window.find(again(2, qos=2), 5) is accepted
+
+
 def test_all_identifiers_take_little() -> None:
     received = Identifiers()
     for packet_id in range(1, 0x10000):
