@@ -44,8 +44,9 @@ def test_plain() -> None:
 def test_properties_of_a_message() -> None:
     message = read(
         b"x",
-        ("a", "b"),
+        ("b", "2"),
         ("a", "ü"),
+        ("b", "1"),
         content_type="text/plain",
         response_topic="r",
         correlation_data=b"c",
@@ -54,7 +55,7 @@ def test_properties_of_a_message() -> None:
     assert (message.content_type, message.response, message.correlation) == ("text/plain", "r", b"c")
     assert message.expires == 60
     assert message.event is None
-    assert json.loads(message.attributes["mqttuserprops"]) == [["a", "b"], ["a", "ü"]]
+    assert json.loads(message.attributes["mqttuserprops"]) == [["b", "2"], ["a", "ü"], ["b", "1"]]  # MQTT-3.3.2-18
     assert message.attributes["mqttuserprops"].isascii()
 
 
