@@ -6,10 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiocoap
+from tests.interop.bridges import bridging
 
-from thinbridge.assembly import build
 from thinbridge.bridge import Bridge
-from thinbridge.settings import load
 from thinbridge.testing.function import Script, Sink, echo
 
 
@@ -29,14 +28,8 @@ class Place:
 @asynccontextmanager
 async def place(listen: object, script: Script = echo, **flags: Any) -> AsyncIterator[Place]:
     """Run it; nothing is left afterwards."""
-    async with Sink(script) as sink:
-        bridge = build(load({"listen": [listen], "sink": sink.url, "http": "127.0.0.1:0"} | flags, {}))
-        await bridge.start()
-        try:
-            yield Place(bridge, sink)
-        finally:
-            await bridge.drain(1)
-            await bridge.stop()
+    async with bridging([listen], script, **flags) as (bridge, sink):
+        yield Place(bridge, sink)
 
 
 @asynccontextmanager

@@ -3,6 +3,8 @@
 Made or found by `MQTT.enter` for a CONNECT; the stream shell services it from the `Handover` on. This module is its
 life: connections that come and go, the will, the end. What the device publishes is `uplink`, what it hears `downlink`;
 both outlive connections, as the Session does.
+
+Over 400 lines because it is one state machine; what can stand alone does.
 """
 
 from collections import deque
