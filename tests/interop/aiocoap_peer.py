@@ -28,7 +28,7 @@ class Place:
 @asynccontextmanager
 async def place(listen: object, script: Script = echo, **flags: Any) -> AsyncIterator[Place]:
     """Run it; nothing is left afterwards."""
-    async with bridging([listen], script, **flags) as (bridge, sink):
+    async with bridging(script, listen=[listen], **flags) as (bridge, sink):
         yield Place(bridge, sink)
 
 

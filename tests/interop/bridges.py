@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from threading import Thread
 from typing import Any, TypeVar
@@ -24,10 +24,10 @@ class World:
 
 
 @asynccontextmanager
-async def bridging(listen: Sequence[object], script: Script = echo, **flags: Any) -> AsyncIterator[tuple[Bridge, Sink]]:
-    """A bridge with these listeners and the sink behind it; nothing is left afterwards."""
+async def bridging(script: Script, **flags: Any) -> AsyncIterator[tuple[Bridge, Sink]]:
+    """A bridge with these settings and the sink behind it; nothing is left afterwards."""
     async with Sink(script) as sink:
-        bridge = build(load({"listen": list(listen), "sink": sink.url, "http": "127.0.0.1:0"} | flags, {}))
+        bridge = build(load({"sink": sink.url, "http": "127.0.0.1:0"} | flags, {}))
         await bridge.start()
         try:
             yield bridge, sink
@@ -38,9 +38,9 @@ async def bridging(listen: Sequence[object], script: Script = echo, **flags: Any
 
 @asynccontextmanager
 async def world(script: Script = echo, **flags: Any) -> AsyncIterator[World]:
-    """One with a listener of each protocol."""
+    """One with a listener of each protocol, unless told otherwise."""
     listen = [f"{scheme}://127.0.0.1:0" for scheme in ("coap", "mqtt", "udp")]
-    async with bridging(listen, script, **flags) as (bridge, sink):
+    async with bridging(script, **{"listen": listen} | flags) as (bridge, sink):
         yield World(bridge, sink)
 
 
